@@ -1,0 +1,13 @@
+export type { Adapter, AdapterFormat, AdapterStep, Attachment, Init } from './adapter.js';
+export { type Dataset, type DataSource, type Example, IGNORED_LABEL } from './data-source.js';
+export type { Delta, Gate, Pass } from './delta.js';
+export type { Importance } from './importance.js';
+export type { Json } from './json.js';
+export type { LayerSelector, OptimizerStatePolicy, SelectorContext, StepEvent } from './layer-selector.js';
+export type { Granularity, LayerUnit, UnitId, UnitSet } from './layer-unit.js';
+export type { ModelInfo } from './model-info.js';
+export type { ModuleKind, ModuleRole, ModuleSite } from './module-site.js';
+export type { Optimizer, Update } from './optimizer.js';
+export { Parameter } from './parameter.js';
+export type { AdapterPlugin, SelectorPlugin } from './plugin.js';
+export type { Gates, Probe, ProbeBatch, ProbeBatchRequest, ProbeGates } from './probe.js';
