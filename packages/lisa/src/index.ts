@@ -1,1 +1,1 @@
-export {};
+export { type LisaOptions, lisa, selector } from './lisa.js';
