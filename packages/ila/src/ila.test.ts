@@ -7,7 +7,8 @@ import {
   type ProbeGates,
   type SelectorContext,
 } from '@lft/core';
-import { type IlaOptions, ila, selector as plugin } from './ila.js';
+import { ila, selector as plugin } from './ila.js';
+import type { IlaOptions } from './ila-options.js';
 import { Stability } from './stability.js';
 import { learnGates, leaveOneOutScores, taylorScores } from './unit-scores.js';
 

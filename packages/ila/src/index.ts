@@ -1,1 +1,2 @@
-export { type IlaOptions, type IlaReport, type IlaSelector, ila, selector } from './ila.js';
+export { type IlaReport, type IlaSelector, ila, selector } from './ila.js';
+export type { IlaOptions } from './ila-options.js';
