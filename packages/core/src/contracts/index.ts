@@ -1,5 +1,5 @@
 export type { Adapter, AdapterFormat, AdapterStep, Attachment, Init } from './adapter.js';
-export { type Dataset, type DataSource, type Example, IGNORED_LABEL } from './data-source.js';
+export { type DataSource, type Dataset, type Example, IGNORED_LABEL } from './data-source.js';
 export type { Delta, Gate, Pass } from './delta.js';
 export type { Importance } from './importance.js';
 export type { Json } from './json.js';

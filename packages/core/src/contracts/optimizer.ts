@@ -20,8 +20,8 @@ export interface Optimizer {
   step(updates: readonly Update[], learningRate: number): void;
   /** Drops the state of these parameters: their next step is a first step. */
   forget(parameters: readonly Parameter[]): void;
-  /** State tensors by `parameter name/state name`, and the rest as JSON. The tensors stay the optimizer's. */
-  state(): { tensors: Map<string, Tensor>; json: Json };
+  /** State tensors by `parameter name/state name`, and the rest as JSON; of these parameters, or of all. The tensors stay the optimizer's. */
+  state(parameters?: readonly Parameter[]): { tensors: Map<string, Tensor>; json: Json };
   /** Replaces the state of the parameters that `tensors` and `json` name, and of no others. Takes ownership of the tensors. */
   restore(state: { tensors: Map<string, Tensor>; json: Json }): void;
   /** Bytes held. */

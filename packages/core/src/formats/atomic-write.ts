@@ -1,33 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { LftError } from '../errors/lft-error.js';
+import { outputError } from './output-error.js';
 
 /** A large write is handed to the system in parts, since Node takes less than 2 GiB at once. */
 const CHUNK_BYTES = 1 << 26;
-
-const CAUSES: Readonly<Record<string, readonly [cause: string, remedy: string]>> = {
-  ENOSPC: ['the disk is full', 'Free some space or choose a folder on another disk'],
-  EDQUOT: ['your disk quota is used up', 'Free some space or choose a folder on another disk'],
-  EACCES: ['permission was denied', 'Choose a folder that you may write to, or change its permissions'],
-  EPERM: ['permission was denied', 'Choose a folder that you may write to, or change its permissions'],
-  EROFS: ['the file system is read-only', 'Choose a folder on another file system'],
-  ENOTDIR: ['a part of its path is a file, not a folder', 'Choose another folder, or move that file away'],
-  ENOENT: ['its folder does not exist', 'Create the folder, or choose another one'],
-  EISDIR: ['there is a folder of that name', 'Choose another name, or move that folder away'],
-  EFBIG: ['the file is larger than the file system allows', 'Choose a folder on another file system'],
-};
-
-function notWritable(target: string, error: unknown): LftError {
-  const { code = '', message } = error as NodeJS.ErrnoException;
-  const [cause, remedy] = CAUSES[code] ?? [message, 'Choose another folder'];
-  return new LftError(
-    'output-not-writable',
-    `${target} cannot be written: ${cause}. ${remedy}. Nothing that was saved before has been touched.`,
-    { path: target, cause: code },
-    { cause: error },
-  );
-}
 
 async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   let done = 0;
@@ -59,7 +36,7 @@ export async function writeAtomic(
   const temporary = path.join(folder, `.lft-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
   const onDisk = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error) => {
-      throw notWritable(target, error);
+      throw outputError(target, error);
     });
 
   const handle = await onDisk(open(temporary, 'wx'));

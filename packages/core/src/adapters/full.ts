@@ -1,0 +1,92 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { z } from 'zod';
+import type { Adapter, Init } from '../contracts/adapter.js';
+import type { Delta, Gate } from '../contracts/delta.js';
+import type { ModuleSite } from '../contracts/module-site.js';
+import { Parameter } from '../contracts/parameter.js';
+import type { AdapterPlugin } from '../contracts/plugin.js';
+import { LftError } from '../errors/lft-error.js';
+import { nearestName } from '../errors/nearest-name.js';
+import { parseOptions } from '../errors/parse-options.js';
+
+export const fullOptions = z.object({
+  targets: z
+    .union([z.literal('all'), z.array(z.string())])
+    .default('all')
+    .describe("'all', or module names (`q_proj`, `embed_tokens`) or paths whose weights are trained"),
+});
+
+export type FullOptions = z.input<typeof fullOptions>;
+
+/** A module's own weight and bias, trained. */
+class FullDelta implements Delta {
+  readonly parameters: readonly Parameter[];
+  private readonly byTensor: ReadonlyMap<string, Parameter>;
+
+  constructor(site: ModuleSite, init: Init) {
+    const bias = init.bias();
+    const parameters: [string, Parameter][] = [['weight', new Parameter(`${site.path}.weight`, init.weight())]];
+    if (bias) parameters.push(['bias', new Parameter(`${site.path}.bias`, bias)]);
+    this.byTensor = new Map(parameters);
+    this.parameters = [...this.byTensor.values()];
+  }
+
+  reweight(tensor: 'weight' | 'bias', base: () => tf.Tensor, gate: Gate): tf.Tensor | undefined {
+    const trained = this.byTensor.get(tensor)?.variable;
+    if (!trained || gate === 1) return trained;
+    const frozen = base();
+    return tf.add(frozen, tf.mul(tf.sub(trained, frozen), gate));
+  }
+
+  merged(tensor: 'weight' | 'bias', base: tf.Tensor): tf.Tensor {
+    return (this.byTensor.get(tensor)?.variable ?? base).clone();
+  }
+}
+
+/**
+ * Full fine-tuning: trains the weights themselves, f32. A tied head shares the embedding's delta, so its gradient is the sum of both
+ * uses and its optimizer state exists once.
+ */
+export function full(options: FullOptions = {}): Adapter {
+  const { targets } = parseOptions('full', fullOptions, options);
+  const wanted = (site: ModuleSite) =>
+    site.kind !== 'sublayer' &&
+    (targets === 'all' || targets.some((target) => site.path === target || site.path.endsWith(`.${target}`)));
+  const deltas = new Map<string, Delta>();
+  return {
+    name: 'full',
+    options: { targets },
+    prepare(sites) {
+      deltas.clear();
+      if (targets === 'all') return;
+      const names = [
+        ...new Set(sites.filter((site) => site.kind !== 'sublayer').map((site) => site.path.split('.').at(-1)!)),
+      ];
+      for (const target of targets) {
+        if (
+          sites.some((site) => site.kind !== 'sublayer' && (site.path === target || site.path.endsWith(`.${target}`)))
+        )
+          continue;
+        const near = nearestName(target, names);
+        throw new LftError(
+          'target-not-found',
+          `full: no module is called "${target}"${near ? `; did you mean "${near}"?` : ''} There is: ${names.join(', ')}`,
+          { target, names },
+        );
+      }
+    },
+    attach(site, init) {
+      if (!wanted(site)) return undefined;
+      const delta = (site.tiedTo && deltas.get(site.tiedTo)) || new FullDelta(site, init);
+      deltas.set(site.path, delta);
+      return delta;
+    },
+  };
+}
+
+export const fullAdapter: AdapterPlugin<typeof fullOptions> = {
+  name: 'full',
+  summary: 'Full fine-tuning: the weights themselves are trained',
+  options: fullOptions,
+  create: full,
+};

@@ -1,0 +1,50 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { registerElementaryGradients } from '../autodiff/elementary-gradients.js';
+import { LftError } from '../errors/lft-error.js';
+
+/** Backends that come with the library, imported when they are asked for. */
+const BUNDLED: { readonly [name: string]: () => Promise<unknown> } = {
+  wasm: () => import('@tensorflow/tfjs-backend-wasm'),
+  cpu: () => import('@tensorflow/tfjs-backend-cpu'),
+};
+
+/**
+ * Makes a backend of the tensor library the current one.
+ * @param name `wasm` (the default: nothing to compile, runs anywhere), `cpu` (plain JavaScript, for tests), or a backend that the caller registered
+ * @returns the backend's name
+ * @throws LftError backend-unavailable
+ */
+export async function useBackend(name = 'wasm'): Promise<string> {
+  const load = BUNDLED[name];
+  if (load && !tf.engine().registryFactory[name]) await load();
+  if (!tf.engine().registryFactory[name]) {
+    throw new LftError(
+      'backend-unavailable',
+      `no backend "${name}": there is ${[...new Set([...Object.keys(BUNDLED), ...Object.keys(tf.engine().registryFactory)])].join(', ')}. Import the package that brings it before it is used.`,
+      { backend: name },
+    );
+  }
+  let usable = false;
+  try {
+    usable = await tf.setBackend(name);
+  } catch (cause) {
+    throw new LftError(
+      'backend-unavailable',
+      `backend "${name}" failed to start: ${String(cause)}`,
+      { backend: name },
+      { cause },
+    );
+  }
+  if (!usable)
+    throw new LftError('backend-unavailable', `backend "${name}" did not start on this machine`, { backend: name });
+  registerElementaryGradients();
+  return tf.getBackend();
+}
+
+/** The current backend, or the default one where none was chosen. */
+export async function ensureBackend(): Promise<string> {
+  const current = tf.engine().backendName;
+  if (!current) return useBackend();
+  registerElementaryGradients();
+  return current;
+}

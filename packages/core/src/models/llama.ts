@@ -1,0 +1,130 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { ModelInfo } from '../contracts/model-info.js';
+import type { ModuleKind, ModuleRole, ModuleSite } from '../contracts/module-site.js';
+import type { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
+import * as ops from '../ops/index.js';
+import type { FrozenWeight } from '../weights/frozen-weight.js';
+import type { CausalModel, GeometryRequest, KeyValueCache, ModuleForward, SequenceGeometry } from './causal-model.js';
+import type { LlamaConfig } from './llama-config.js';
+import { inverseFrequencies, ropeTables } from './rope.js';
+
+/** The modules of a Llama, in forward order, with the names of its files. */
+export function llamaSites(config: LlamaConfig): ModuleSite[] {
+  const { hidden_size: width, intermediate_size: inner, vocab_size: vocabulary, head_dim: headWidth } = config;
+  const queries = config.num_attention_heads * headWidth;
+  const keys = config.num_key_value_heads * headWidth;
+  const { attention_bias: attentionBias, mlp_bias: mlpBias } = config;
+  const sites: ModuleSite[] = [];
+  const add = (block: number | undefined, name: string, role: ModuleRole, kind: ModuleKind, from: number, to: number, bias = false) =>
+    sites.push({ path: block === undefined ? name : `model.layers.${block}.${name}`, block, role, kind, in: from, out: to, bias });
+  add(undefined, 'model.embed_tokens', 'embed', 'embedding', vocabulary, width);
+  for (let block = 0; block < config.num_hidden_layers; block++) {
+    add(block, 'input_layernorm', 'norm', 'norm', width, width);
+    add(block, 'self_attn.q_proj', 'q', 'linear', width, queries, attentionBias);
+    add(block, 'self_attn.k_proj', 'k', 'linear', width, keys, attentionBias);
+    add(block, 'self_attn.v_proj', 'v', 'linear', width, keys, attentionBias);
+    add(block, 'self_attn.o_proj', 'o', 'linear', queries, width, attentionBias);
+    add(block, 'self_attn', 'attn_out', 'sublayer', width, width);
+    add(block, 'post_attention_layernorm', 'norm', 'norm', width, width);
+    add(block, 'mlp.gate_proj', 'gate', 'linear', width, inner, mlpBias);
+    add(block, 'mlp.up_proj', 'up', 'linear', width, inner, mlpBias);
+    add(block, 'mlp.down_proj', 'down', 'linear', inner, width, mlpBias);
+    add(block, 'mlp', 'mlp_out', 'sublayer', width, width);
+  }
+  add(undefined, 'model.norm', 'norm', 'norm', width, width);
+  const head: ModuleSite = { path: 'lm_head', block: undefined, role: 'head', kind: 'linear', in: width, out: vocabulary, bias: false };
+  sites.push(config.tie_word_embeddings ? { ...head, tiedTo: 'model.embed_tokens' } : head);
+  return sites;
+}
+
+/** Llama (Touvron et al. 2023): grouped-query attention with rotary positions, SwiGLU, RMS norms before each sublayer. */
+export class Llama implements CausalModel {
+  readonly head = 'lm_head';
+  readonly sites: readonly ModuleSite[];
+  private readonly frequencies: Float64Array;
+
+  /** @param weights by tensor name, e.g. `model.norm.weight` */
+  constructor(
+    readonly info: ModelInfo,
+    readonly folder: HuggingFaceFolder,
+    private readonly config: LlamaConfig,
+    private readonly weights: ReadonlyMap<string, FrozenWeight>,
+  ) {
+    this.sites = llamaSites(config);
+    this.frequencies = inverseFrequencies(config, config.head_dim, `${info.source}/config.json`);
+  }
+
+  get activationBytesPerToken(): number {
+    return 4 * (14 * this.config.hidden_size + 6 * this.config.intermediate_size);
+  }
+
+  weight(path: string, tensor: 'weight' | 'bias'): FrozenWeight | undefined {
+    const own = this.weights.get(`${path}.${tensor}`);
+    if (own || path !== this.head || !this.config.tie_word_embeddings) return own;
+    return this.weights.get(`model.embed_tokens.${tensor}`);
+  }
+
+  geometry({ batch, length, segments, past = 0 }: GeometryRequest): SequenceGeometry {
+    const positions = new Int32Array(batch * length);
+    for (let n = 0; n < positions.length; n++) {
+      const starts = n % length === 0 || (segments && segments[n] !== segments[n - 1]);
+      positions[n] = starts ? past : positions[n - 1]! + 1;
+    }
+    const tables = ropeTables(this.frequencies, positions);
+    const shape: [number, number, number] = [positions.length, 1, this.config.head_dim];
+    const cos = tf.keep(tf.tensor3d(tables.cos, shape));
+    const sin = tf.keep(tf.tensor3d(tables.sin, shape));
+    const mask = new ops.CausalMask(batch, length, past + length, segments);
+    return { batch, length, cos, sin, mask, dispose: () => [cos, sin, mask].forEach((part) => part.dispose()) };
+  }
+
+  embed(ids: tf.Tensor1D, modules: ModuleForward): tf.Tensor2D {
+    return modules.embedding('model.embed_tokens', ids);
+  }
+
+  block(index: number, x: tf.Tensor2D, geometry: SequenceGeometry, modules: ModuleForward, cache?: KeyValueCache): tf.Tensor2D {
+    const path = `model.layers.${index}`;
+    const epsilon = this.config.rms_norm_eps;
+    const attended = this.attention(
+      index,
+      ops.rmsNorm(x, modules.scale(`${path}.input_layernorm`), epsilon),
+      geometry,
+      modules,
+      cache,
+    );
+    const afterAttention = tf.add(x, modules.sublayer(`${path}.self_attn`, attended)) as tf.Tensor2D;
+    const normed = ops.rmsNorm(afterAttention, modules.scale(`${path}.post_attention_layernorm`), epsilon);
+    const inner = ops.swiglu(
+      modules.linear(`${path}.mlp.gate_proj`, normed),
+      modules.linear(`${path}.mlp.up_proj`, normed),
+    );
+    return tf.add(afterAttention, modules.sublayer(`${path}.mlp`, modules.linear(`${path}.mlp.down_proj`, inner)));
+  }
+
+  private attention(index: number, x: tf.Tensor2D, geometry: SequenceGeometry, modules: ModuleForward, cache?: KeyValueCache): tf.Tensor2D {
+    const path = `model.layers.${index}.self_attn`;
+    const { num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: width } = this.config;
+    const { batch, length, cos, sin, mask } = geometry;
+    const tokens = batch * length;
+    const turned = (name: string, count: number) => {
+      const projected = tf.reshape(modules.linear(`${path}.${name}`, x), [tokens, count, width]) as tf.Tensor3D;
+      return tf.reshape(ops.rotary(projected, cos, sin), [batch, length, count, width]) as tf.Tensor4D;
+    };
+    const q = turned('q_proj', heads);
+    const own = {
+      k: turned('k_proj', kvHeads),
+      v: tf.reshape(modules.linear(`${path}.v_proj`, x), [batch, length, kvHeads, width]) as tf.Tensor4D,
+    };
+    const { k, v } = cache ? cache.append(index, own.k, own.v) : own;
+    const mixed = ops.attention(q, k, v, mask, 1 / Math.sqrt(width));
+    return modules.linear(`${path}.o_proj`, tf.reshape(mixed, [tokens, heads * width]));
+  }
+
+  norm(x: tf.Tensor2D, modules: ModuleForward): tf.Tensor2D {
+    return ops.rmsNorm(x, modules.scale('model.norm'), this.config.rms_norm_eps);
+  }
+
+  async dispose(): Promise<void> {
+    await this.folder.close();
+  }
+}

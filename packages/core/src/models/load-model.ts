@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { ModelInfo } from '../contracts/model-info.js';
+import type { ModuleSite } from '../contracts/module-site.js';
+import { LftError } from '../errors/lft-error.js';
+import { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
+import { FrozenWeight, type WeightFormat } from '../weights/frozen-weight.js';
+import type { CausalModel } from './causal-model.js';
+import { FAMILIES, type Family } from './families.js';
+
+export interface LoadModelOptions {
+  /** How frozen matrices are held: `auto` (default) keeps bf16 files as bf16 and everything else as f32. */
+  readonly weights?: 'auto' | WeightFormat;
+}
+
+const identitySchema = z.looseObject({
+  model_type: z.string(),
+  architectures: z.array(z.string()).nullish(),
+});
+
+/**
+ * Loads a model from a Hugging Face folder (config.json and safetensors, one file or shards). Weights are read tensor by tensor.
+ * @param source the folder
+ * @throws LftError file-missing, config-invalid, architecture-unknown, safetensors-invalid, shard-missing, tensor-missing, tensor-shape
+ */
+export async function loadModel(source: string, options: LoadModelOptions = {}): Promise<CausalModel> {
+  const folder = await HuggingFaceFolder.open(source);
+  try {
+    const family = familyOf(folder);
+    const { sites, info, build } = family.describe(folder.config, `${source}/config.json`);
+    const weights = new Map<string, FrozenWeight>();
+    const sample = createHash('sha256');
+    for (const { name, shape } of expectedTensors(sites)) {
+      const weight = await readWeight(folder, name, shape, options.weights ?? 'auto');
+      weights.set(name, weight);
+      sample.update(`${name} [${shape.join()}]`).update(await fingerprintSample(folder, name));
+    }
+    const facts: ModelInfo = { ...info, source, fingerprint: sample.digest('hex').slice(0, 32) };
+    return build(facts, folder, weights);
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
+}
+
+function familyOf(folder: HuggingFaceFolder): Family {
+  const file = `${folder.path}/config.json`;
+  const identity = identitySchema.safeParse(folder.config);
+  if (!identity.success) {
+    throw new LftError('config-invalid', `${file} has no "model_type": it is not the config of a transformers model`, { file });
+  }
+  const family = FAMILIES[identity.data.model_type];
+  if (!family) {
+    throw new LftError(
+      'architecture-unknown',
+      `${file}: model type "${identity.data.model_type}" is not known; there is ${Object.keys(FAMILIES).join(', ')}`,
+      { file, modelType: identity.data.model_type },
+    );
+  }
+  return family;
+}
+
+function expectedTensors(sites: readonly ModuleSite[]): { name: string; shape: number[] }[] {
+  return sites.flatMap((site) => {
+    if (site.kind === 'sublayer' || site.tiedTo) return [];
+    const weight = {
+      linear: [site.out, site.in],
+      embedding: [site.in, site.out],
+      norm: [site.out],
+    }[site.kind];
+    const tensors = [{ name: `${site.path}.weight`, shape: weight }];
+    return site.bias ? [...tensors, { name: `${site.path}.bias`, shape: [site.out] }] : tensors;
+  });
+}
+
+async function readWeight(
+  folder: HuggingFaceFolder,
+  name: string,
+  shape: number[],
+  format: 'auto' | WeightFormat,
+): Promise<FrozenWeight> {
+  const stored = folder.tensors.get(name);
+  if (stored && stored.shape.join() !== shape.join()) {
+    throw new LftError(
+      'tensor-shape',
+      `${folder.path}: ${name} is [${stored.shape.join(', ')}] in the file, and [${shape.join(', ')}] by config.json. The weights and the config are of different models.`,
+      { name, stored: stored.shape, expected: shape },
+    );
+  }
+  // Vectors (norms, biases) are tiny and used in f32 everywhere.
+  const packed = shape.length > 1 && (format === 'bf16' || (format === 'auto' && stored?.dtype === 'BF16'));
+  const data = packed ? await folder.readBFloat16(name) : await folder.readFloat32(name);
+  return new FrozenWeight(name, shape, data);
+}
+
+/** The first bytes of a tensor, as they lie in the file: the same for every way of holding the weight. */
+async function fingerprintSample(folder: HuggingFaceFolder, name: string): Promise<Uint8Array> {
+  const { shape, dtype } = folder.tensors.get(name)!;
+  const values = shape.reduce((product, size) => product * size, 1);
+  return folder.readRange(name, 0, Math.min(256, values * (dtype === 'F32' ? 4 : 2)));
+}

@@ -1,0 +1,13 @@
+export { type AdamWHyper, type AdamWSlot, adamwStep } from './adamw-step.js';
+export { attention } from './attention.js';
+export { CausalMask } from './causal-mask.js';
+export { type Op, runOp } from './define-op.js';
+export { dropout } from './dropout.js';
+export { embedding } from './embedding.js';
+export { linear } from './linear.js';
+export { linearCrossEntropy } from './linear-cross-entropy.js';
+export { matmul } from './matmul.js';
+export { rmsNorm } from './rms-norm.js';
+export { rotary } from './rotary.js';
+export { squaredNorms } from './squared-norms.js';
+export { swiglu } from './swiglu.js';

@@ -1,0 +1,40 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { columnSums } from './column-sums.js';
+import { type Op, runOp } from './define-op.js';
+
+type RmsNormInputs = { x: tf.Tensor2D; weight: tf.Tensor1D };
+interface RmsNormAttributes {
+  readonly epsilon: number;
+}
+
+const op: Op<RmsNormInputs, RmsNormAttributes> = {
+  kernelName: 'LftRmsNorm',
+  saveInputs: ['x', 'weight'],
+  saveOutputs: [false, true],
+  forward({ x, weight }, { epsilon }) {
+    const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
+    return [tf.mul(tf.mul(x, inverse), weight), inverse];
+  },
+  backward(dy, [x, weight, inverse]) {
+    // With x̂ = x·inverse and g = dy∘w: dx = inverse·(g − x̂·mean(g∘x̂)), dw = Σ_n dy∘x̂.
+    return {
+      x: () => {
+        const normalized = tf.mul(x!, inverse!);
+        const g = tf.mul(dy, weight!);
+        const mean = tf.mean(tf.mul(g, normalized), -1, true);
+        return tf.mul(tf.sub(g, tf.mul(normalized, mean)), inverse!);
+      },
+      weight: () => columnSums(tf.mul(dy, tf.mul(x!, inverse!))),
+    };
+  },
+};
+
+/**
+ * y = x / sqrt(mean(x²) + ε) ∘ w, row by row (Zhang & Sennrich 2019, as Llama uses it).
+ * @param x      [N, D] f32
+ * @param weight [D] f32
+ * @returns [N, D] f32
+ */
+export function rmsNorm(x: tf.Tensor2D, weight: tf.Tensor1D, epsilon: number): tf.Tensor2D {
+  return runOp(op, { x, weight }, { epsilon })[0] as tf.Tensor2D;
+}
