@@ -1,1 +1,12 @@
-export {};
+export type { LossOn } from './encode.js';
+export type { TooLong } from './fit.js';
+export { type InstructionsOptions, instructions } from './instructions.js';
+export { pack } from './packing.js';
+export { type StreamDecoder, streamDecoder } from './stream-decoder.js';
+export { alpacaPrompt } from './templates/alpaca.js';
+export { type ChatMessage, type ChatRenderer, chatRenderer } from './templates/chat.js';
+export type { CustomTemplate } from './templates/custom.js';
+export { type TextOptions, text } from './text.js';
+export { type TokenizedExample, type TokenizedOptions, tokenized } from './tokenized.js';
+export { loadTokenizer, type Tokenizer } from './tokenizer.js';
+export { checkVocabulary } from './vocabulary.js';
