@@ -28,6 +28,22 @@ function isInstalled() {
 const OFFLINE =
   /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|ETIMEDOUT|ERR_SOCKET_TIMEOUT|ERR_PNPM_META_FETCH_FAIL|ERR_PNPM_NO_OFFLINE/;
 
+// pnpm waits for a minute and more by default before it says that there is no network.
+const RETRIES = ['--fetch-retries=2', '--fetch-retry-mintimeout=2000', '--fetch-retry-factor=3'];
+
+/** What went wrong, and what to do about it. */
+function explain(output, packageManager) {
+  const unreachable = output.split('\n').find((line) => OFFLINE.test(line));
+  if (unreachable) {
+    return `The package registry cannot be reached (${unreachable.trim()}). Installing needs it once: check the network and any proxy
+(\`npm config get registry\`, \`npm config get proxy\`), then run the same command again.`;
+  }
+  if (output.includes('ERR_PNPM_OUTDATED_LOCKFILE')) {
+    return `${output}\n\nA package.json and pnpm-lock.yaml disagree: run \`npx ${packageManager} install\` and commit the lockfile.`;
+  }
+  return `${output}\n\nMend what it says and run the same command again.`;
+}
+
 /**
  * Installs the workspace's dependencies, when they are missing or the lockfile changed. It uses the pnpm that package.json names, by
  * way of npx: Node with its npm is all that has to be there.
@@ -41,16 +57,12 @@ export async function install({ lockfile = 'frozen' } = {}) {
   process.stdout.write(`Installing the dependencies (${packageManager}) ... `);
   const { code, output } = await run(
     'npx',
-    ['-y', packageManager, 'install', lockfile === 'frozen' ? '--frozen-lockfile' : '--no-frozen-lockfile'],
+    ['-y', packageManager, 'install', `--${lockfile === 'frozen' ? '' : 'no-'}frozen-lockfile`, ...RETRIES],
     { env: { CI: 'true' }, output: 'keep' },
   );
   if (code !== 0) {
     process.stdout.write('failed\n');
-    const remedy = OFFLINE.test(output)
-      ? 'The package registry could not be reached. Installing needs it once: check the network and any proxy ' +
-        '(`npm config get registry`, `npm config get proxy`), then run the same command again.'
-      : 'Mend what it says and run the same command again.';
-    throw new Error(`The dependencies could not be installed.\n\n${output.trim()}\n\n${remedy}`);
+    throw new Error(`The dependencies could not be installed.\n\n${explain(output.trim(), packageManager)}`);
   }
   writeFileSync(stamp, fingerprint());
   process.stdout.write(`done in ${since(start)}\n`);

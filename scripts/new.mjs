@@ -112,8 +112,9 @@ Made ${where} (${packageName}).
 Next:
   node scripts/turbo.mjs run build test --filter=${packageName}    build it and run the conformance kit
   ${path.join(where, 'src', `${wanted.name}.ts`)}    write the ${wanted.kind} here
-  ${path.join(where, 'README.md')}    say what it does; the program in it trains a small model
-  npx changeset    when it is to be released`);
+  ${path.join(where, 'README.md')}    say what it does; the program in it trains a small model${
+    wanted.dir === 'packages' ? '\n  npx changeset    when it is to be released' : ''
+  }`);
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { succeed } from './command.js';
 import { javascript } from './program.js';
@@ -21,28 +21,27 @@ const snippets = files.flatMap((file) =>
     .map((fence) => ({ where: `${file}:${fence.line}`, fence })),
 );
 
-// Beside this package's node_modules, where every package of the workspace is linked.
-const programs = path.join(__dirname, '../.cache/snippets');
-
-/** A folder that looks like the repository's root to a program, and takes what it writes. */
+/** A folder that looks to a program like the repository's root with everything installed, and takes what it writes. */
 function lookalike(): string {
   const folder = temporaryFolder();
+  const link = (target: string, place: string) => {
+    if (existsSync(target)) symlinkSync(target, path.join(folder, place));
+  };
   for (const entry of ['models', 'data', 'fixtures', 'packages', 'examples', 'docs', 'README.md']) {
-    const target = path.join(repository, entry);
-    if (existsSync(target)) symlinkSync(target, path.join(folder, entry));
+    link(path.join(repository, entry), entry);
+  }
+  for (const scope of ['@lft', '@tensorflow']) mkdirSync(path.join(folder, 'node_modules', scope), { recursive: true });
+  for (const each of publishable) link(path.join(repository, 'packages', each), `node_modules/@lft/${each}`);
+  for (const each of ['@tensorflow/tfjs-core', 'zod']) {
+    link(path.join(__dirname, '../node_modules', each), `node_modules/${each}`);
   }
   return folder;
 }
 
-beforeAll(() => {
-  rmSync(programs, { recursive: true, force: true });
-  mkdirSync(programs, { recursive: true });
-});
-
-test.each(snippets)('$where runs as printed', ({ where, fence }) => {
-  const program = path.join(programs, `${where.replace(/\W+/g, '-')}.mjs`);
-  writeFileSync(program, javascript(fence.text, 'esm'));
-  succeed(process.execPath, [program], lookalike());
+test.each(snippets)('$where runs as printed', ({ fence }) => {
+  const folder = lookalike();
+  writeFileSync(path.join(folder, 'program.mjs'), javascript(fence.text, 'esm'));
+  succeed(process.execPath, ['program.mjs'], folder);
 });
 
 // The command line and the test kit are not called from a program.
