@@ -23,3 +23,5 @@ export type { ProgressEvent } from './trainer/progress.js';
 export { Run } from './trainer/run.js';
 export type { Evaluation } from './trainer/trainer.js';
 export { type TrainingOptions, trainingOptions } from './trainer/training-options.js';
+export { generate, type GenerateOptions, generateOptions } from './generation/generate.js';
+export { mergeIntoFolder } from './models/merge.js';

@@ -15,6 +15,8 @@ const BUNDLED: { readonly [name: string]: () => Promise<unknown> } = {
  * @throws LftError backend-unavailable
  */
 export async function useBackend(name = 'wasm'): Promise<string> {
+  // The plain JavaScript backend advertises another package on first use; doctor gives such advice here.
+  tf.env().set('PROD', true);
   const load = BUNDLED[name];
   if (load && !tf.engine().registryFactory[name]) await load();
   if (!tf.engine().registryFactory[name]) {

@@ -7,7 +7,11 @@ import { nearestName } from './nearest-name.js';
  * @param where what the options belong to, e.g. `lora` or `selector ist`
  * @throws LftError options-invalid
  */
-export function parseOptions<Schema extends z.ZodType>(where: string, schema: Schema, options: unknown): z.output<Schema> {
+export function parseOptions<Schema extends z.ZodType>(
+  where: string,
+  schema: Schema,
+  options: unknown,
+): z.output<Schema> {
   const strict = schema instanceof z.ZodObject ? schema.strict() : schema;
   const result = strict.safeParse(options ?? {});
   if (result.success) return result.data as z.output<Schema>;

@@ -59,7 +59,8 @@ export function keyedRandom(seed: number, ...key: readonly (string | number)[]):
         const u = 1 - next();
         if (weight > 0) keys.push({ index, key: Math.log(u) / weight });
       }
-      if (keys.length < count) throw new RangeError(`cannot draw ${count} of ${keys.length} items with a positive weight`);
+      if (keys.length < count)
+        throw new RangeError(`cannot draw ${count} of ${keys.length} items with a positive weight`);
       keys.sort((a, b) => b.key - a.key || a.index - b.index);
       return keys
         .slice(0, count)
