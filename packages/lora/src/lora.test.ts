@@ -281,9 +281,14 @@ test.each<[string, object, RegExp]>([
   ['a broken rank', { rank: 1.5 }, /rank is a whole number/],
   ['alpha 0', { alpha: 0 }, /alpha is more than 0/],
   ['dropout 1', { dropout: 1 }, /dropout is less than 1/],
-  ['no targets', { targets: [] }, /targets/],
-  ['a broken expression', { targets: '(' }, /targets/],
-  ['a broken pattern', { rankPattern: { '(': 2 } }, /rankPattern/],
+  ['no targets', { targets: [] }, /targets: an empty list names nothing/],
+  ['a broken expression', { targets: '(' }, /targets: not a regular expression/],
+  [
+    'targets of another type',
+    { targets: 5 },
+    /targets: a list of names or paths, "all-linear", or a regular expression/,
+  ],
+  ['a broken pattern', { rankPattern: { '(': 2 } }, /rankPattern: a key is not a regular expression/],
   ['trained biases', { bias: 'all' }, /only "none" is implemented/],
   ['blocks with an expression', { targets: '.*q_proj', blocks: [0] }, /blocks does not go with a regular expression/],
 ])('%s is refused', (_what, options, message) => {

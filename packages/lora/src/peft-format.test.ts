@@ -284,6 +284,12 @@ describe('folders that cannot be used are refused', () => {
     expect((await refusal(() => loadLora(folder))).code).toBe('file-missing');
   });
 
+  test('a file without tensors in it', async () => {
+    await save({});
+    await writeSafetensors(path.join(folder, 'adapter_model.safetensors'), []);
+    expect((await refusal(() => loadLora(folder))).message).toContain('holds no tensors');
+  });
+
   test('a pickle, with the way to convert it', async () => {
     await save({});
     await rm(path.join(folder, 'adapter_model.safetensors'));

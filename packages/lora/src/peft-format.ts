@@ -133,6 +133,7 @@ async function readConfig(folder: string): Promise<unknown> {
 async function readTensors(file: string): Promise<Map<string, SavedTensor>> {
   const source = await SafetensorsFile.open(file);
   try {
+    if (source.tensors.size === 0) throw new LftError('adapter-format', `${file}: holds no tensors.`, { file });
     const tensors = new Map<string, SavedTensor>();
     for (const [key, { shape }] of source.tensors) {
       if (!key.startsWith(PREFIX)) {
