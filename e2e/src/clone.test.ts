@@ -19,8 +19,15 @@ function cloned(): string {
 
 describe('a fresh clone, with Node and npm only', () => {
   const clone = cloned();
-  // Builds that are done already are not done again.
-  const env = { TURBO_CACHE_DIR: path.join(repository, '.turbo/cache') };
+  const env = {
+    // No tool of this workspace: pnpm and turbo have to come from the clone itself.
+    PATH: process.env
+      .PATH!.split(path.delimiter)
+      .filter((folder) => !folder.includes('node_modules'))
+      .join(path.delimiter),
+    // Builds that are done already are not done again.
+    TURBO_CACHE_DIR: path.join(repository, '.turbo/cache'),
+  };
   const npm = (...args: string[]) => command('npm', args, clone, env);
 
   test('npm run quickstart trains, and the second time nothing is installed', () => {
@@ -44,7 +51,7 @@ describe('a fresh clone, with Node and npm only', () => {
     const results = JSON.parse(readFileSync(path.join(folder, 'test-results.json'), 'utf8')) as Record<string, number>;
     expect(results.numFailedTests).toBe(0);
     expect(results.numPassedTests).toBeGreaterThan(3);
-    succeed('npx', ['biome', 'check', folder], clone);
+    succeed('npx', ['biome', 'check', folder], clone, env);
 
     const program = fences(readFileSync(path.join(folder, 'README.md'), 'utf8')).find(isRunnable)!;
     writeFileSync(path.join(folder, 'train.mjs'), javascript(program.text, 'esm'));
