@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { useBackend } from '../backend/use-backend.js';
-import type { CausalModel } from '../models/causal-model.js';
 import { AdaptedModel } from '../models/adapted-model.js';
+import type { CausalModel } from '../models/causal-model.js';
 import { loadModel } from '../models/load-model.js';
 import { keyedRandom } from '../random/keyed-random.js';
 import { generate } from './generate.js';
@@ -11,7 +11,14 @@ import { sampleToken } from './sample-token.js';
 
 const FOLDER = path.join(__dirname, '../../../../models/stories260K');
 interface Reference {
-  prompts: { text: string; input_ids: number[]; loss: number; last_logits: number[]; greedy_ids?: number[]; greedy_new_ids?: number[] }[];
+  prompts: {
+    text: string;
+    input_ids: number[];
+    loss: number;
+    last_logits: number[];
+    greedy_ids?: number[];
+    greedy_new_ids?: number[];
+  }[];
 }
 const reference: Reference = JSON.parse(readFileSync(path.join(FOLDER, 'reference.json'), 'utf8'));
 
@@ -29,7 +36,8 @@ describe('stories260K, as transformers runs it', () => {
     for (const prompt of reference.prompts) {
       const logits = model.logits([prompt.input_ids]);
       const values = ((await logits.array()) as number[][][])[0]!.at(-1)!;
-      prompt.last_logits.forEach((expected, id) => expect(Math.abs(values[id]! - expected)).toBeLessThan(1e-4));
+      for (const [id, expected] of prompt.last_logits.entries())
+        expect(Math.abs(values[id]! - expected)).toBeLessThan(1e-4);
       logits.dispose();
     }
   });
@@ -37,7 +45,9 @@ describe('stories260K, as transformers runs it', () => {
   test('64 greedy tokens are the same, and no tensor is left behind', async () => {
     const before = tf.memory().numTensors;
     for (const prompt of reference.prompts) {
-      const expected = Object.entries(prompt).find(([key]) => key.startsWith('greedy') && key.endsWith('ids'))![1] as number[];
+      const expected = Object.entries(prompt).find(
+        ([key]) => key.startsWith('greedy') && key.endsWith('ids'),
+      )![1] as number[];
       const fresh = expected.length > 64 ? expected.slice(prompt.input_ids.length) : expected;
       expect(await generate(model, prompt.input_ids, { maxNewTokens: fresh.length, stopIds: [] })).toEqual(fresh);
     }
@@ -73,7 +83,7 @@ describe('sampleToken', () => {
   };
 
   test('draws in proportion to softmax', () => {
-    [0.032, 0.087, 0.237, 0.644].forEach((p, id) => expect(share(1)[id]).toBeCloseTo(p, 1));
+    for (const [id, p] of [0.032, 0.087, 0.237, 0.644].entries()) expect(share(1)[id]).toBeCloseTo(p, 1);
   });
 
   test('topP keeps the smallest set of likeliest tokens that reaches it', () => {

@@ -29,22 +29,35 @@ export interface GenerateOptions extends z.input<typeof generateOptions> {
  * @returns the new token ids
  * @throws LftError options-invalid, example-too-long
  */
-export async function generate(model: AdaptedModel, promptIds: readonly number[], options: GenerateOptions = {}): Promise<number[]> {
+export async function generate(
+  model: AdaptedModel,
+  promptIds: readonly number[],
+  options: GenerateOptions = {},
+): Promise<number[]> {
   const { stopIds = model.base.info.eosTokenIds, onToken, signal, ...rest } = options;
   const { maxNewTokens, temperature, topP, seed } = parseOptions('generate', generateOptions, rest);
   const { contextLength, vocabularySize } = model.base.info;
-  if (promptIds.length === 0) throw new LftError('options-invalid', 'generate: the prompt has no token; begin with the BOS token');
+  if (promptIds.length === 0)
+    throw new LftError('options-invalid', 'generate: the prompt has no token; begin with the BOS token');
   if (promptIds.length >= contextLength) {
-    throw new LftError('example-too-long', `generate: the prompt has ${promptIds.length} tokens, and the model's context is ${contextLength}`, {
-      length: promptIds.length,
-      contextLength,
-    });
+    throw new LftError(
+      'example-too-long',
+      `generate: the prompt has ${promptIds.length} tokens, and the model's context is ${contextLength}`,
+      {
+        length: promptIds.length,
+        contextLength,
+      },
+    );
   }
   const outside = promptIds.find((id) => id < 0 || id >= vocabularySize);
   if (outside !== undefined) {
-    throw new LftError('vocabulary-mismatch', `generate: token id ${outside} is not one of the model's ${vocabularySize} tokens: the tokenizer is of another model`, {
-      id: outside,
-    });
+    throw new LftError(
+      'vocabulary-mismatch',
+      `generate: token id ${outside} is not one of the model's ${vocabularySize} tokens: the tokenizer is of another model`,
+      {
+        id: outside,
+      },
+    );
   }
   await ensureBackend();
   const random = keyedRandom(seed, 'generate');

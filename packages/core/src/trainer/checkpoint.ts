@@ -3,11 +3,11 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import type { Json } from '../contracts/json.js';
+import type { Optimizer } from '../contracts/optimizer.js';
 import { LftError } from '../errors/lft-error.js';
 import { writeFileAtomic } from '../formats/atomic-write.js';
 import { outputError } from '../formats/output-error.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
-import type { Optimizer } from '../contracts/optimizer.js';
 import type { OptimizerStates } from './optimizer-state.js';
 import { readTensors, writeTensors } from './tensor-file.js';
 
@@ -55,7 +55,12 @@ export class Checkpoints {
    * @returns its folder
    * @throws LftError output-not-writable; earlier checkpoints are untouched then
    */
-  async save(state: CheckpointState, model: AdaptedModel, optimizer: Optimizer, states: OptimizerStates): Promise<string> {
+  async save(
+    state: CheckpointState,
+    model: AdaptedModel,
+    optimizer: Optimizer,
+    states: OptimizerStates,
+  ): Promise<string> {
     const target = this.pathOf(state.step);
     const temporary = path.join(this.folder, `.writing-${path.basename(target)}`);
     try {
@@ -73,7 +78,8 @@ export class Checkpoints {
       throw LftError.is(error) ? error : outputError(target, error);
     }
     const all = await this.list();
-    for (const old of all.slice(0, Math.max(0, all.length - this.keep))) await rm(old, { recursive: true, force: true });
+    for (const old of all.slice(0, Math.max(0, all.length - this.keep)))
+      await rm(old, { recursive: true, force: true });
     return target;
   }
 
@@ -82,7 +88,11 @@ export class Checkpoints {
    * @returns its state, or undefined where there is none yet
    * @throws LftError checkpoint-invalid, safetensors-invalid
    */
-  async restoreNewest(model: AdaptedModel, optimizer: Optimizer, states: OptimizerStates): Promise<CheckpointState | undefined> {
+  async restoreNewest(
+    model: AdaptedModel,
+    optimizer: Optimizer,
+    states: OptimizerStates,
+  ): Promise<CheckpointState | undefined> {
     const folder = (await this.list()).at(-1);
     if (!folder) return undefined;
     const state = await readState(folder);
@@ -90,10 +100,14 @@ export class Checkpoints {
     for (const parameter of model.parameters) {
       const saved = tensors.get(parameter.name);
       if (saved?.shape.join() !== parameter.shape.join()) {
-        throw new LftError('checkpoint-invalid', `${folder}: ${parameter.name} is not in it with the shape [${parameter.shape.join(', ')}]`, {
-          folder,
-          parameter: parameter.name,
-        });
+        throw new LftError(
+          'checkpoint-invalid',
+          `${folder}: ${parameter.name} is not in it with the shape [${parameter.shape.join(', ')}]`,
+          {
+            folder,
+            parameter: parameter.name,
+          },
+        );
       }
       parameter.variable.assign(saved as tf.Tensor);
     }

@@ -65,7 +65,8 @@ export class EngineProbe implements Probe {
     const examples = this.orders[split].slice(index * count, count);
     const parts: Batch[] = [];
     const pad = this.options.model.base.info.padTokenId ?? 0;
-    for (let i = 0; i < count; i += this.options.batchSize) parts.push(collate(examples.slice(i, i + this.options.batchSize), pad));
+    for (let i = 0; i < count; i += this.options.batchSize)
+      parts.push(collate(examples.slice(i, i + this.options.batchSize), pad));
     return new CollatedProbeBatch(count, parts);
   }
 
@@ -76,7 +77,11 @@ export class EngineProbe implements Probe {
   private unit(id: UnitId): LayerUnit {
     const unit = this.unitById.get(id);
     if (!unit) {
-      throw new LftError('selector-units', `the selector asked about unit "${id}"; there is ${[...this.unitById.keys()].join(', ')}`, { id });
+      throw new LftError(
+        'selector-units',
+        `the selector asked about unit "${id}"; there is ${[...this.unitById.keys()].join(', ')}`,
+        { id },
+      );
     }
     return unit;
   }
@@ -117,7 +122,13 @@ export class EngineProbe implements Probe {
     let sum = 0;
     try {
       for (const part of this.parts(batch)) {
-        const result = lossGradients({ model: model.base, pass, batch: part, wanted, recompute: this.options.recompute(part) });
+        const result = lossGradients({
+          model: model.base,
+          pass,
+          batch: part,
+          wanted,
+          recompute: this.options.recompute(part),
+        });
         sum += result.loss;
         const values = tf.tidy(() => tf.stack(result.gradients).dataSync());
         tf.dispose(result.gradients);
@@ -150,7 +161,13 @@ export class EngineProbe implements Probe {
     const wanted = wantedParameters(model, model.parameters);
     let sums: tf.Tensor[] | undefined;
     for (const part of this.parts(batch)) {
-      const { gradients } = lossGradients({ model: model.base, pass: model.forward(), batch: part, wanted, recompute: this.options.recompute(part) });
+      const { gradients } = lossGradients({
+        model: model.base,
+        pass: model.forward(),
+        batch: part,
+        wanted,
+        recompute: this.options.recompute(part),
+      });
       const before: tf.Tensor[] | undefined = sums;
       sums = before ? before.map((sum, i) => tf.add(sum, gradients[i]!)) : gradients;
       if (before) tf.dispose([before, gradients]);
@@ -158,7 +175,10 @@ export class EngineProbe implements Probe {
     }
     const squares = squaredNorms(sums!);
     tf.dispose(sums!);
-    return unitNorms(units, new Map(model.parameters.map((parameter, i) => [parameter.name, squares[i]! / batch.tokens ** 2])));
+    return unitNorms(
+      units,
+      new Map(model.parameters.map((parameter, i) => [parameter.name, squares[i]! / batch.tokens ** 2])),
+    );
   }
 
   parameterNorms(): Map<UnitId, number> {
@@ -173,7 +193,10 @@ export class EngineProbe implements Probe {
 /** Norm per unit from the squared norms of its parameters. */
 export function unitNorms(units: readonly LayerUnit[], squares: ReadonlyMap<string, number>): Map<UnitId, number> {
   return new Map(
-    units.map((unit) => [unit.id, Math.sqrt(unit.parameters.reduce((sum, { name }) => sum + (squares.get(name) ?? 0), 0))]),
+    units.map((unit) => [
+      unit.id,
+      Math.sqrt(unit.parameters.reduce((sum, { name }) => sum + (squares.get(name) ?? 0), 0)),
+    ]),
   );
 }
 

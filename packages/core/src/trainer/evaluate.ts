@@ -29,9 +29,13 @@ export async function evaluateLoss(
     await new Promise((resolve) => setImmediate(resolve));
   }
   if (tokens === 0) {
-    throw new LftError('labels-masked', 'no token of the held-out examples has a label, so there is no loss to measure', {
-      examples: examples.length,
-    });
+    throw new LftError(
+      'labels-masked',
+      'no token of the held-out examples has a label, so there is no loss to measure',
+      {
+        examples: examples.length,
+      },
+    );
   }
   return { loss: sum / tokens, tokens };
 }

@@ -1,11 +1,11 @@
+import { ensureBackend } from '../backend/use-backend.js';
 import type { Adapter } from '../contracts/adapter.js';
-import type { Dataset, DataSource } from '../contracts/data-source.js';
+import type { DataSource, Dataset } from '../contracts/data-source.js';
 import type { Json } from '../contracts/json.js';
 import type { LayerSelector } from '../contracts/layer-selector.js';
 import type { Optimizer } from '../contracts/optimizer.js';
 import { LftError } from '../errors/lft-error.js';
 import { parseOptions } from '../errors/parse-options.js';
-import { ensureBackend } from '../backend/use-backend.js';
 import { AdaptedModel } from '../models/adapted-model.js';
 import type { CausalModel } from '../models/causal-model.js';
 import { adamw } from '../optimizer/adamw.js';
@@ -42,29 +42,59 @@ const DEFAULT_MAX_LENGTH = 512;
  * @throws LftError options-invalid, target-not-found, data-empty, resume-mismatch, loss-not-finite, output-not-writable and what the plugins find wrong
  */
 export async function fineTune(options: FineTuneOptions): Promise<Run> {
-  const { model, data, adapter, selector = fixed(), optimizer = adamw(), out, resume, signal, onProgress = () => {}, ...rest } = options;
+  const {
+    model,
+    data,
+    adapter,
+    selector = fixed(),
+    optimizer = adamw(),
+    out,
+    resume,
+    signal,
+    onProgress = () => {},
+    ...rest
+  } = options;
   const given = parseOptions('training', trainingOptions, rest);
   const backend = await ensureBackend();
   if (resume && !out) throw new LftError('options-invalid', 'resume needs the folder of the run: set out');
   const maxLength = given.maxLength ?? Math.min(model.info.contextLength, DEFAULT_MAX_LENGTH);
   if (maxLength > model.info.contextLength) {
-    throw new LftError('options-invalid', `maxLength ${maxLength} is longer than the model's context of ${model.info.contextLength} tokens`, {
-      maxLength,
-      contextLength: model.info.contextLength,
-    });
+    throw new LftError(
+      'options-invalid',
+      `maxLength ${maxLength} is longer than the model's context of ${model.info.contextLength} tokens`,
+      {
+        maxLength,
+        contextLength: model.info.contextLength,
+      },
+    );
   }
   const dataset = await data.prepare({ model: model.info, maxLength, seed: given.seed });
   checkDataset(dataset, model);
   const perEpoch = Math.ceil(dataset.train.length / (given.batchSize * given.gradientAccumulation));
-  const training: ResolvedTraining = { ...given, maxLength, steps: given.steps ?? Math.max(1, Math.round(perEpoch * given.epochs)) };
+  const training: ResolvedTraining = {
+    ...given,
+    maxLength,
+    steps: given.steps ?? Math.max(1, Math.round(perEpoch * given.epochs)),
+  };
 
   const adapted = new AdaptedModel(model, adapter, { seed: training.seed });
   try {
     if (adapted.parameters.length === 0) {
-      throw new LftError('target-not-found', `adapter ${adapter.name} attached nothing, so there is nothing to train`, { adapter: adapter.name });
+      throw new LftError('target-not-found', `adapter ${adapter.name} attached nothing, so there is nothing to train`, {
+        adapter: adapter.name,
+      });
     }
     const folder = out === undefined ? undefined : new RunFolder(out);
-    const trainer = new Trainer({ model: adapted, data: dataset, selector, optimizer, training, folder, onProgress, signal });
+    const trainer = new Trainer({
+      model: adapted,
+      data: dataset,
+      selector,
+      optimizer,
+      training,
+      folder,
+      onProgress,
+      signal,
+    });
     const config = describeRun({ adapted, data, dataset, selector, optimizer, training, backend, trainer });
     if (folder && resume) checkSameRun(folder.path, await folder.readConfig(), config);
     else await folder?.create(config);
@@ -85,7 +115,7 @@ export async function fineTune(options: FineTuneOptions): Promise<Run> {
     });
     const finished = await trainer.run();
     const run = new Run(adapted, selector, optimizer, trainer, dataset, !finished);
-    if (finished && out !== undefined) await run.writeImportance(out);
+    if (finished && out !== undefined) await run.writeImportance(out, training.seed);
     return run;
   } catch (error) {
     adapted.dispose();
@@ -96,22 +126,34 @@ export async function fineTune(options: FineTuneOptions): Promise<Run> {
 
 function checkDataset({ train, validation, description }: Dataset, model: CausalModel): void {
   if (train.length === 0) {
-    throw new LftError('data-empty', `there is no training example in ${description}: check the file, and the share held out for validation`, { description });
+    throw new LftError(
+      'data-empty',
+      `there is no training example in ${description}: check the file, and the share held out for validation`,
+      { description },
+    );
   }
   const { vocabularySize, contextLength } = model.info;
   for (const { ids } of [...train, ...validation]) {
     if (ids.length > contextLength) {
-      throw new LftError('example-too-long', `an example of ${description} has ${ids.length} tokens, and the model's context is ${contextLength}: set maxLength, or shorten the row`, {
-        length: ids.length,
-        contextLength,
-      });
+      throw new LftError(
+        'example-too-long',
+        `an example of ${description} has ${ids.length} tokens, and the model's context is ${contextLength}: set maxLength, or shorten the row`,
+        {
+          length: ids.length,
+          contextLength,
+        },
+      );
     }
     const outside = ids.find((id) => id < 0 || id >= vocabularySize);
     if (outside !== undefined) {
-      throw new LftError('vocabulary-mismatch', `${description} holds token id ${outside}, and the model has ${vocabularySize} tokens (0 to ${vocabularySize - 1}): the tokenizer is of another model`, {
-        id: outside,
-        vocabularySize,
-      });
+      throw new LftError(
+        'vocabulary-mismatch',
+        `${description} holds token id ${outside}, and the model has ${vocabularySize} tokens (0 to ${vocabularySize - 1}): the tokenizer is of another model`,
+        {
+          id: outside,
+          vocabularySize,
+        },
+      );
     }
   }
 }

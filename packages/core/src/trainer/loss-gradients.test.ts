@@ -54,13 +54,12 @@ describe.each(['wasm', 'cpu'])('on %s, as transformers computes it', (backend) =
       const segments = Int32Array.from(fixture.attention_mask.flat(), (bit) => bit - 1);
       const logits = model.logits(fixture.input_ids, { segments });
       const values = (await logits.array()) as number[][][];
-      fixture.logits.rows01.forEach((positions, row) =>
-        positions.forEach((expected, i) =>
-          expected.forEach((value, v) => {
-            expect(Math.abs(values[row]![fixture.logit_positions[i]!]![v]! - value)).toBeLessThan(1e-4);
-          }),
-        ),
-      );
+      for (const [row, positions] of fixture.logits.rows01.entries()) {
+        for (const [i, expected] of positions.entries()) {
+          const actual = values[row]![fixture.logit_positions[i]!]!;
+          for (const [v, value] of expected.entries()) expect(Math.abs(actual[v]! - value)).toBeLessThan(1e-4);
+        }
+      }
       logits.dispose();
       await base.dispose();
     });
@@ -102,7 +101,7 @@ describe.each(['wasm', 'cpu'])('on %s, as transformers computes it', (backend) =
           if (step === 1) live = tf.memory().numTensors;
         }
         expect(tf.memory().numTensors).toBe(live);
-        losses.forEach((loss, i) => expect(relative(loss, fixture.losses[i]!)).toBeLessThan(1e-4));
+        for (const [i, loss] of losses.entries()) expect(relative(loss, fixture.losses[i]!)).toBeLessThan(1e-4);
         const after = summedLoss({ model: base, pass: model.forward(), batch }) / batch.targets.length;
         expect(relative(after, fixture.loss_after_5)).toBeLessThan(1e-4);
         model.dispose();

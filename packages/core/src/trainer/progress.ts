@@ -31,6 +31,12 @@ export type ProgressEvent =
       readonly secondsLeft: number;
       readonly active: readonly string[];
     }
-  | { readonly kind: 'evaluate'; readonly step: number; readonly done: number; readonly of: number; readonly loss?: number }
+  | {
+      readonly kind: 'evaluate';
+      readonly step: number;
+      readonly done: number;
+      readonly of: number;
+      readonly loss?: number;
+    }
   | { readonly kind: 'probe'; readonly step: number; readonly passes: number }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly folder: string };

@@ -1,7 +1,12 @@
 import { LftError } from '../errors/lft-error.js';
 
 /** Parts of a run's config that its numbers do not depend on: a folder may have moved. */
-const FREE = [/^model\.source$/, /^data\.description$/, /^data\.options\.(file|path|validationFile)$/, /^training\.(keepCheckpoints|checkpointEvery)$/];
+const FREE = [
+  /^model\.source$/,
+  /^data\.description$/,
+  /^data\.options\.(file|path|validationFile)$/,
+  /^training\.(keepCheckpoints|checkpointEvery)$/,
+];
 
 function flatten(value: unknown, prefix: string, into: Map<string, string>): Map<string, string> {
   if (typeof value === 'object' && value !== null && Object.keys(value).length > 0) {

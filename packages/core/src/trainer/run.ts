@@ -1,10 +1,10 @@
 import path from 'node:path';
+import { saveAdapter } from '../adapters/save-adapter.js';
 import type { Dataset } from '../contracts/data-source.js';
 import type { Importance } from '../contracts/importance.js';
 import type { LayerSelector } from '../contracts/layer-selector.js';
 import type { LayerUnit } from '../contracts/layer-unit.js';
 import type { Optimizer } from '../contracts/optimizer.js';
-import { saveAdapter } from '../adapters/save-adapter.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
 import { writeImportance } from '../selectors/importance-file.js';
 import type { Evaluation, Trainer } from './trainer.js';

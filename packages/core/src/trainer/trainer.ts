@@ -78,7 +78,9 @@ export class Trainer {
     this.units = model.units(selector.granularity);
     this.order = new DataOrder(data.train, training.seed, 'data-order');
     const policy = training.optimizerState ?? selector.optimizerState ?? 'keep';
-    const offload = folder ? path.join(folder.path, 'offload') : path.join(os.tmpdir(), `lft-offload-${process.pid}-${keyedSeed(Date.now(), 'offload')}`);
+    const offload = folder
+      ? path.join(folder.path, 'offload')
+      : path.join(os.tmpdir(), `lft-offload-${process.pid}-${keyedSeed(Date.now(), 'offload')}`);
     this.states = new OptimizerStates(optimizer, policy, this.units, offload);
     this.checkpoints = folder && new Checkpoints(path.join(folder.path, 'checkpoints'), training.keepCheckpoints);
   }
@@ -107,7 +109,11 @@ export class Trainer {
     const { model, optimizer, selector, folder } = this.parts;
     const state = await this.checkpoints!.restoreNewest(model, optimizer, this.states);
     await folder!.cutLogs(state?.logs ?? { metrics: 0, importance: 0, timings: 0 });
-    if (!state) return;
+    if (!state) {
+      // State that was offloaded before the run broke off belongs to steps that are now made again.
+      await this.states.clear();
+      return;
+    }
     this.step = state.step;
     this.active = new Set(state.active);
     selector.restore(state.selector);
@@ -122,7 +128,9 @@ export class Trainer {
   /** @returns false when the signal stopped it before the last step */
   async run(): Promise<boolean> {
     const { training, signal } = this.parts;
-    if (this.step === 0) await this.evaluate();
+    // A checkpoint at the last step is written after everything else.
+    if (this.step === training.steps) return true;
+    if (this.step === 0 && this.evaluations.length === 0) await this.evaluate();
     while (this.step < training.steps) {
       if (signal?.aborted) {
         await this.checkpoint();
@@ -134,11 +142,9 @@ export class Trainer {
       // Signals, timers and progress bars get their turn.
       await new Promise((resolve) => setImmediate(resolve));
     }
-    if (this.evaluations.at(-1)?.step !== this.step) {
-      await this.probe();
-      await this.evaluate();
-      await this.checkpoint();
-    }
+    await this.probe();
+    await this.evaluate();
+    await this.checkpoint();
     return true;
   }
 
@@ -205,9 +211,13 @@ export class Trainer {
       );
     }
     if (chosen.size === 0) {
-      throw new LftError('selector-units', `selector ${selector.name} chose no unit in step ${this.step}: nothing would train. There is: ${summary([...known])}`, {
-        step: this.step,
-      });
+      throw new LftError(
+        'selector-units',
+        `selector ${selector.name} chose no unit in step ${this.step}: nothing would train. There is: ${summary([...known])}`,
+        {
+          step: this.step,
+        },
+      );
     }
     await this.states.switch(this.active, chosen);
     // A copy in forward order: a selector may go on using its own set.
@@ -227,7 +237,9 @@ export class Trainer {
     const { batchSize, gradientAccumulation } = this.parts.training;
     const pad = this.parts.model.base.info.padTokenId ?? 0;
     const first = this.step * batchSize * gradientAccumulation;
-    const groups: Example[][] = Array.from({ length: gradientAccumulation }, (_, i) => this.order.slice(first + i * batchSize, batchSize));
+    const groups: Example[][] = Array.from({ length: gradientAccumulation }, (_, i) =>
+      this.order.slice(first + i * batchSize, batchSize),
+    );
     return {
       batches: groups.map((examples) => collate(examples, pad)),
       processed: groups.flat().reduce((sum, { ids }) => sum + ids.length, 0),
@@ -252,12 +264,21 @@ export class Trainer {
       if (before) tf.dispose([before, result.gradients]);
     });
     if (!sums) {
-      throw new LftError('labels-masked', `step ${this.step}: no token of the batch has a label, so there is nothing to learn. Look at the template and at maxLength, which may cut the responses off.`, {
-        step: this.step,
-      });
+      throw new LftError(
+        'labels-masked',
+        `step ${this.step}: no token of the batch has a label, so there is nothing to learn. Look at the template and at maxLength, which may cut the responses off.`,
+        {
+          step: this.step,
+        },
+      );
     }
     const gradients = sums as tf.Tensor[];
-    return { loss: loss / tokens, tokens, processed, gradients: new Map(trained.map((parameter, i) => [parameter, gradients[i]!])) };
+    return {
+      loss: loss / tokens,
+      tokens,
+      processed,
+      gradients: new Map(trained.map((parameter, i) => [parameter, gradients[i]!])),
+    };
   }
 
   /**
@@ -306,13 +327,27 @@ export class Trainer {
     this.step += 1;
   }
 
-  private async log(event: { loss: number; tokens: number; processed: number; norm: number; learningRate: number; seconds: number }): Promise<void> {
+  private async log(event: {
+    loss: number;
+    tokens: number;
+    processed: number;
+    norm: number;
+    learningRate: number;
+    seconds: number;
+  }): Promise<void> {
     const { folder, onProgress, training } = this.parts;
     const step = this.step - 1;
     const active = [...this.active];
     const { tokensPerSecond, secondsPerStep } = this.throughput.add(event.processed, event.seconds);
     await folder?.append('metrics', [
-      { step, loss: event.loss, tokens: event.tokens, learningRate: event.learningRate, gradientNorm: event.norm, active },
+      {
+        step,
+        loss: event.loss,
+        tokens: event.tokens,
+        learningRate: event.learningRate,
+        gradientNorm: event.norm,
+        active,
+      },
     ]);
     await folder?.append('timings', [
       {
@@ -347,7 +382,12 @@ export class Trainer {
     if (!importance || text === this.lastImportance) return;
     this.lastImportance = text;
     await this.parts.folder?.append('importance', [
-      { step, method: importance.method, granularity: importance.granularity, scores: Object.fromEntries(importance.scores) },
+      {
+        step,
+        method: importance.method,
+        granularity: importance.granularity,
+        scores: Object.fromEntries(importance.scores),
+      },
     ]);
   }
 
@@ -378,7 +418,11 @@ export class Trainer {
       adapter: model.adapter.state?.() ?? null,
       optimizer: optimizer.state().json,
     };
-    onProgress({ kind: 'checkpoint', step: this.step, folder: await this.checkpoints.save(state, model, optimizer, this.states) });
+    onProgress({
+      kind: 'checkpoint',
+      step: this.step,
+      folder: await this.checkpoints.save(state, model, optimizer, this.states),
+    });
   }
 
   private async notFinite(loss: number, norm: number): Promise<LftError> {
@@ -402,5 +446,7 @@ function scoresText(importance: Importance | undefined): string {
 }
 
 function summary(names: readonly string[]): string {
-  return names.length <= 12 ? names.join(', ') : `${names.slice(0, 6).join(', ')}, … ${names.slice(-4).join(', ')} (${names.length})`;
+  return names.length <= 12
+    ? names.join(', ')
+    : `${names.slice(0, 6).join(', ')}, … ${names.slice(-4).join(', ')} (${names.length})`;
 }
