@@ -112,16 +112,17 @@ const RULES: { readonly [kernelName: string]: Rule } = {
   Slice: {
     inputsToSave: ['x'],
     gradFunc: (dy, [x], attrs) => {
-      const d = dy as tf.Tensor;
-      const begin = attrs.begin as unknown as number[];
-      const paddings = begin.map((b, axis) => [b, x!.shape[axis]! - b - d.shape[axis]!] as [number, number]);
-      return { x: () => tf.pad(d, paddings) };
+      // The attributes are as the caller wrote them: a number, or a list that is shorter than the rank.
+      const { begin, size } = attrs as unknown as { begin: number | number[]; size: number | number[] };
+      const [begins, sizes] = tf.slice_util.parseSliceParams(x!, begin, size) as [number[], number[]];
+      const paddings = begins.map((b, axis) => [b, x!.shape[axis]! - b - sizes[axis]!] as [number, number]);
+      return { x: () => tf.pad(dy as tf.Tensor, paddings) };
     },
   },
   Concat: {
     saveAllInputs: true,
     gradFunc: (dy, inputs, attrs) => {
-      const axis = attrs.axis as unknown as number;
+      const [axis] = tf.util.parseAxisParam(attrs.axis as unknown as number, inputs[0]!.shape) as [number];
       const sizes = inputs.map((input) => input.shape[axis]!);
       const parts = tf.split(dy as tf.Tensor, sizes, axis);
       return Object.fromEntries(parts.map((part, i) => [i, () => part]));

@@ -22,8 +22,11 @@ interface Group {
 /** [B, T, H, D] to B·K matrices [H/K·T, D]. A plain product per group: batched products are slow on wasm. */
 function groups(x: tf.Tensor4D, kvHeads: number): tf.Tensor2D[] {
   const [batch, length, heads, width] = x.shape;
-  const byHead = tf.transpose(x, [0, 2, 1, 3]);
-  return tf.unstack(tf.reshape(byHead, [batch * kvHeads, (heads / kvHeads) * length, width])) as tf.Tensor2D[];
+  // A scope of its own: in the backward the tape's scope ends only after the last op's gradient.
+  return tf.tidy(() => {
+    const byHead = tf.transpose(x, [0, 2, 1, 3]);
+    return tf.unstack(tf.reshape(byHead, [batch * kvHeads, (heads / kvHeads) * length, width])) as tf.Tensor2D[];
+  });
 }
 
 /** The inverse of `groups`. */

@@ -54,17 +54,18 @@ interface Attributes {
   readonly weight: FrozenWeight | undefined;
   /** Which gradients are prepared in the forward pass, where the probabilities are at hand. */
   readonly gradients: 'none' | 'hidden' | 'hidden and weight';
+  readonly logitValues: number;
 }
 
 const op: Op<Inputs, Attributes> = {
   kernelName: 'LftLinearCrossEntropy',
   saveInputs: [],
   saveOutputs: [false, true, true],
-  forward(inputs, { targets, weight, gradients }) {
+  forward(inputs, { targets, weight, gradients, logitValues }) {
     const { h } = inputs;
     const head = weight ? frozenHead(weight) : trainedHead((inputs as { weight: tf.Tensor2D }).weight);
     const [count, width] = h.shape;
-    const chunk = Math.max(1, Math.min(count, Math.floor(LOGIT_VALUES / head.vocabulary)));
+    const chunk = Math.max(1, Math.min(count, Math.floor(logitValues / head.vocabulary)));
     let loss: tf.Scalar = tf.scalar(0);
     let dWeight = tf.zeros(gradients === 'hidden and weight' ? [head.vocabulary, width] : [1]);
     const dHidden: tf.Tensor2D[] = [];
@@ -109,6 +110,7 @@ const op: Op<Inputs, Attributes> = {
  * @param weight    [V, D]; a tensor when it is trained
  * @param targets   n token ids in [0, V)
  * @param gradients whether the result will be differentiated
+ * @param logitValues logits that may exist at a time
  * @returns scalar
  */
 export function linearCrossEntropy(
@@ -116,11 +118,13 @@ export function linearCrossEntropy(
   weight: FrozenWeight | tf.Tensor2D,
   targets: Int32Array,
   gradients: boolean,
+  logitValues = LOGIT_VALUES,
 ): tf.Scalar {
   const frozen = weight instanceof FrozenWeight;
   return runOp(op, frozen ? { h } : { h, weight }, {
     targets,
     weight: frozen ? weight : undefined,
     gradients: !gradients ? 'none' : frozen ? 'hidden' : 'hidden and weight',
+    logitValues,
   })[0] as tf.Scalar;
 }
