@@ -40,9 +40,12 @@ function formula(hyper: AdamWHyper, gradients: number[], learningRate: number, w
     if (variant === 'torch') p *= 1 - learningRate * weightDecay;
     m = beta1 * m + (1 - beta1) * g;
     v = beta2 * v + (1 - beta2) * g * g;
-    if (variant === 'torch') return (p -= ((learningRate / bc1) * m) / (Math.sqrt(v) / Math.sqrt(bc2) + epsilon));
-    p -= ((learningRate * Math.sqrt(bc2)) / bc1) * (m / (Math.sqrt(v) + epsilon));
-    return (p -= learningRate * weightDecay * p);
+    if (variant === 'torch') p -= ((learningRate / bc1) * m) / (Math.sqrt(v) / Math.sqrt(bc2) + epsilon);
+    else {
+      p -= ((learningRate * Math.sqrt(bc2)) / bc1) * (m / (Math.sqrt(v) + epsilon));
+      p -= learningRate * weightDecay * p;
+    }
+    return p;
   });
 }
 
@@ -105,7 +108,7 @@ describe.each(['cpu', 'wasm'])('on %s', (backend) => {
       make({ step: 50, learningRate: 0.01, weightDecay: 0.2 }),
     ];
     adamwStep(slots, TORCH);
-    slots.forEach(({ parameter }, i) => expect(parameter.dataSync()[0]).toBe(alone(i)));
+    expect(slots.map(({ parameter }) => parameter.dataSync()[0])).toEqual([alone(0), alone(1)]);
     // The first step's full bias correction moves by the whole rate.
     expect(slots[0]!.parameter.dataSync()[0]).toBeCloseTo(0.9, 6);
     tf.dispose([gradient, ...slots.flatMap(({ parameter, m, v }) => [parameter, m, v])]);

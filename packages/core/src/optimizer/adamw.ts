@@ -6,8 +6,20 @@ import type { Parameter } from '../contracts/parameter.js';
 import { parseOptions } from '../errors/parse-options.js';
 import { type AdamWSlot, adamwStep } from '../ops/adamw-step.js';
 
+function isPattern(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const groupSchema = z.object({
-  match: z.string().describe('regular expression on parameter names; the first group that matches counts'),
+  match: z
+    .string()
+    .refine(isPattern, 'is not a regular expression')
+    .describe('regular expression on parameter names; the first group that matches counts'),
   weightDecay: z.number().min(0).optional(),
   learningRateFactor: z.number().positive().optional().describe('times the scheduled rate'),
 });

@@ -114,8 +114,8 @@ export async function fineTune(options: FineTuneOptions): Promise<Run> {
       validationExamples: dataset.validation.length,
     });
     const finished = await trainer.run();
-    const run = new Run(adapted, selector, optimizer, trainer, dataset, !finished);
-    if (finished && out !== undefined) await run.writeImportance(out, training.seed);
+    const run = new Run(adapted, selector, optimizer, trainer, dataset, !finished, training.seed);
+    if (finished && out !== undefined) await run.writeImportance(out);
     return run;
   } catch (error) {
     adapted.dispose();

@@ -27,6 +27,8 @@ export class Run {
     readonly data: Dataset,
     /** The signal stopped it before its last step. */
     readonly interrupted: boolean,
+    /** The seed that its random choices were keyed by. */
+    readonly seed: number,
   ) {
     this.losses = trainer.losses;
     this.evaluations = trainer.evaluations;
@@ -39,7 +41,7 @@ export class Run {
   }
 
   /** Writes `importance.json` into the folder, when the selector has a ranking. @returns its path */
-  async writeImportance(folder: string, seed = 0): Promise<string | undefined> {
+  async writeImportance(folder: string): Promise<string | undefined> {
     const importance = this.importance();
     if (!importance) return undefined;
     const file = path.join(folder, 'importance.json');
@@ -48,7 +50,7 @@ export class Run {
       model: { source, fingerprint },
       adapter: { name: this.model.adapter.name },
       data: { fingerprint: this.data.fingerprint },
-      seed,
+      seed: this.seed,
       step: this.steps,
       units: this.units,
     });
