@@ -1,0 +1,1 @@
+export { type GradientNormOptions, gradientNorm, gradientNormOptions, selector } from './gradient-norm.js';
