@@ -1,6 +1,6 @@
 import { ensureBackend } from '../backend/use-backend.js';
 import type { Adapter } from '../contracts/adapter.js';
-import type { DataSource, Dataset } from '../contracts/data-source.js';
+import { type DataSource, type Dataset, IGNORED_LABEL } from '../contracts/data-source.js';
 import type { Json } from '../contracts/json.js';
 import type { LayerSelector } from '../contracts/layer-selector.js';
 import type { Optimizer } from '../contracts/optimizer.js';
@@ -133,7 +133,14 @@ function checkDataset({ train, validation, description }: Dataset, model: Causal
     );
   }
   const { vocabularySize, contextLength } = model.info;
-  for (const { ids } of [...train, ...validation]) {
+  for (const { ids, labels } of [...train, ...validation]) {
+    if (labels.length !== ids.length) {
+      throw new LftError(
+        'data-invalid',
+        `an example of ${description} has ${labels.length} labels for ${ids.length} tokens: each token has one`,
+        { labels: labels.length, ids: ids.length },
+      );
+    }
     if (ids.length > contextLength) {
       throw new LftError(
         'example-too-long',
@@ -153,6 +160,14 @@ function checkDataset({ train, validation, description }: Dataset, model: Causal
           id: outside,
           vocabularySize,
         },
+      );
+    }
+    const unknown = labels.find((id) => id !== IGNORED_LABEL && (id < 0 || id >= vocabularySize));
+    if (unknown !== undefined) {
+      throw new LftError(
+        'data-invalid',
+        `${description} holds the label ${unknown}: a label is the token's id (0 to ${vocabularySize - 1}), or ${IGNORED_LABEL} where it is not learned`,
+        { label: unknown, vocabularySize },
       );
     }
   }

@@ -53,6 +53,10 @@ export class OptimizerStates {
   /** Drops everything, offloaded state too. */
   async clear(): Promise<void> {
     this.optimizer.forget(this.units.flatMap((unit) => unit.parameters));
+    await this.removeOffloaded();
+  }
+
+  async removeOffloaded(): Promise<void> {
     await rm(this.folder, { recursive: true, force: true });
   }
 

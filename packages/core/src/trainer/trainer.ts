@@ -127,6 +127,15 @@ export class Trainer {
 
   /** @returns false when the signal stopped it before the last step */
   async run(): Promise<boolean> {
+    try {
+      return await this.allSteps();
+    } finally {
+      // Without a run folder nobody comes back to the state that lies on disk.
+      if (!this.parts.folder) await this.states.removeOffloaded();
+    }
+  }
+
+  private async allSteps(): Promise<boolean> {
     const { training, signal } = this.parts;
     // A checkpoint at the last step is written after everything else.
     if (this.step === training.steps) return true;
@@ -143,6 +152,7 @@ export class Trainer {
       await new Promise((resolve) => setImmediate(resolve));
     }
     await this.probe();
+    await this.logImportance(this.step);
     await this.evaluate();
     await this.checkpoint();
     return true;
@@ -408,7 +418,6 @@ export class Trainer {
   private async checkpoint(): Promise<void> {
     const { folder, model, optimizer, selector, onProgress } = this.parts;
     if (!folder || !this.checkpoints) return;
-    await this.logImportance(this.step);
     const state = {
       version: 1 as const,
       step: this.step,
@@ -426,16 +435,20 @@ export class Trainer {
   }
 
   private async notFinite(loss: number, norm: number): Promise<LftError> {
-    const last = (await this.checkpoints?.list())?.at(-1);
+    const saved = (await this.checkpoints?.list()) ?? [];
+    // What was saved right before this step are the parameters that the loss came of.
+    const suspect = saved.find((folder) => folder === this.checkpoints?.pathOf(this.step));
+    const last = saved.filter((folder) => folder !== suspect).at(-1);
     const what = Number.isFinite(loss) ? `the gradient norm is ${norm}` : `the loss is ${loss}`;
-    const saved = last
-      ? `The last good checkpoint is ${last}; no later state was saved.`
+    const good = last
+      ? `The last good checkpoint is ${last}.`
       : this.parts.folder
-        ? 'There is no checkpoint before it.'
+        ? 'There is no good checkpoint before it.'
         : 'Nothing was saved: the run has no folder.';
+    const bad = suspect ? ` ${suspect} holds the parameters that this came of: remove it to go back further.` : '';
     return new LftError(
       'loss-not-finite',
-      `step ${this.step}: ${what}, so the run stopped before the parameters were changed. ${saved} Lower the learning rate, or look at the data and at the weights for values that are not numbers.`,
+      `step ${this.step}: ${what}, so the run stopped before the parameters were changed. ${good}${bad} Lower the learning rate, or look at the data and at the weights for values that are not numbers.`,
       { step: this.step, loss, gradientNorm: norm, checkpoint: last },
     );
   }
