@@ -69,7 +69,7 @@ function checkName(kind, name) {
 function scaffold({ kind, name, dir }) {
   const folder = path.join(root, dir, name);
   const marks = {
-    __package__: dir === 'examples' ? `@lft-examples/${name}` : `@lft/${name}`,
+    __package__: dir === 'examples' ? `lft-${kind}-${name}` : `@lft/${name}`,
     __name__: name,
     __camel__: name[0] + pascal(name).slice(1),
     __Pascal__: pascal(name),

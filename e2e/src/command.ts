@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 /** What a command left behind. */
 export interface Outcome {
   readonly code: number;
-  /** Standard output and error. */
+  readonly stdout: string;
+  /** Standard output, then error. */
   readonly output: string;
 }
 
@@ -22,15 +23,15 @@ export function command(
     maxBuffer: 1 << 26,
   });
   const trouble = result.error ? `\n${result.error.message}` : '';
-  return { code: result.status ?? -1, output: `${result.stdout}${result.stderr}${trouble}` };
+  return { code: result.status ?? -1, stdout: result.stdout, output: `${result.stdout}${result.stderr}${trouble}` };
 }
 
 /**
- * The output of a command that must end well.
+ * The standard output of a command that must end well.
  * @throws Error with the whole output otherwise
  */
 export function succeed(program: string, args: readonly string[], cwd: string, env?: Record<string, string>): string {
-  const { code, output } = command(program, args, cwd, env);
+  const { code, stdout, output } = command(program, args, cwd, env);
   if (code !== 0) throw new Error(`${program} ${args.join(' ')}\nended with exit code ${code}\n\n${output}`);
-  return output;
+  return stdout;
 }

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import path from 'node:path';
 import { succeed } from './command.js';
 import { javascript } from './program.js';
-import { publishable, repository, temporaryFolder } from './repository.js';
+import { packagesIn, publishable, repository, temporaryFolder } from './repository.js';
 import { type Fence, fences, isRunnable } from './snippets.js';
 
 const docs = existsSync(path.join(repository, 'docs'))
@@ -25,13 +25,16 @@ const snippets = files.flatMap((file) =>
 function lookalike(): string {
   const folder = temporaryFolder();
   const link = (target: string, place: string) => {
-    if (existsSync(target)) symlinkSync(target, path.join(folder, place));
+    if (!existsSync(target)) return;
+    mkdirSync(path.dirname(path.join(folder, place)), { recursive: true });
+    symlinkSync(target, path.join(folder, place));
   };
   for (const entry of ['models', 'data', 'fixtures', 'packages', 'examples', 'docs', 'README.md']) {
     link(path.join(repository, entry), entry);
   }
-  for (const scope of ['@lft', '@tensorflow']) mkdirSync(path.join(folder, 'node_modules', scope), { recursive: true });
-  for (const each of publishable) link(path.join(repository, 'packages', each), `node_modules/@lft/${each}`);
+  for (const { folder: target, manifest } of [...packagesIn('packages'), ...packagesIn('examples')]) {
+    link(target, `node_modules/${manifest.name}`);
+  }
   for (const each of ['@tensorflow/tfjs-core', 'zod']) {
     link(path.join(__dirname, '../node_modules', each), `node_modules/${each}`);
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -18,15 +18,18 @@ export function readManifest(file: string): Manifest {
   return JSON.parse(readFileSync(file, 'utf8')) as Manifest;
 }
 
+/** The package folders under a folder of the repository, with their names in package.json. */
+export function packagesIn(parent: 'packages' | 'examples'): { folder: string; manifest: Manifest }[] {
+  return readdirSync(path.join(repository, parent))
+    .map((name) => path.join(repository, parent, name))
+    .filter((folder) => existsSync(path.join(folder, 'package.json')))
+    .map((folder) => ({ folder, manifest: readManifest(path.join(folder, 'package.json')) }));
+}
+
 /** Names of the folders under packages/ that are published. */
-export const publishable = readdirSync(path.join(repository, 'packages')).filter((folder) => {
-  const file = path.join(repository, 'packages', folder, 'package.json');
-  try {
-    return !readManifest(file).private;
-  } catch {
-    return false;
-  }
-});
+export const publishable = packagesIn('packages')
+  .filter(({ manifest }) => !manifest.private)
+  .map(({ folder }) => path.basename(folder));
 
 const temporary: string[] = [];
 
