@@ -18,7 +18,7 @@ async function main(options: QuickstartOptions): Promise<number> {
   heading('2. Training');
   const data =
     options.template === 'text'
-      ? text(options.data)
+      ? text(options.data, { separator: '\n\n', packing: 'documents', tooLong: 'truncate' })
       : instructions(options.data, { template: options.template, tooLong: 'skip' });
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());

@@ -8,6 +8,7 @@ import type { AdapterPlugin } from '../contracts/plugin.js';
 import { LftError } from '../errors/lft-error.js';
 import { nearestName } from '../errors/nearest-name.js';
 import { parseOptions } from '../errors/parse-options.js';
+import { withSavedParameters } from './saved-parameters.js';
 
 export const fullOptions = z.object({
   targets: z
@@ -84,9 +85,19 @@ export function full(options: FullOptions = {}): Adapter {
   };
 }
 
+/**
+ * Reads a folder that a run with `full()` was saved to: the adapter attaches the saved weights.
+ * @throws LftError file-missing, adapter-format, safetensors-invalid; when it is attached, adapter-mismatch
+ */
+export async function loadFull(folder: string): Promise<Adapter> {
+  return withSavedParameters(full, fullOptions, folder);
+}
+
 export const fullAdapter: AdapterPlugin<typeof fullOptions> = {
   name: 'full',
   summary: 'Full fine-tuning: the weights themselves are trained',
   options: fullOptions,
   create: full,
+  format: 'full',
+  load: loadFull,
 };

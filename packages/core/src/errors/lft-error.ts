@@ -57,5 +57,4 @@ export type LftErrorCode =
   | 'importance-invalid'
   | 'plugin-not-found'
   | 'plugin-invalid'
-  | 'backend-unavailable'
-  | 'interrupted';
+  | 'backend-unavailable';

@@ -84,7 +84,8 @@ function nextLogits(model: AdaptedModel, ids: readonly number[], cache: Concaten
   const { base } = model;
   const geometry = base.geometry({ batch: 1, length: ids.length, past: cache.length });
   try {
-    return tf.tidy(() => {
+    // Not read inside: a scope walks over all that it returns, value by value.
+    const logits = tf.tidy(() => {
       const pass = model.forward();
       let x = base.embed(tf.tensor1d([...ids], 'int32'), pass);
       for (let block = 0; block < base.info.blocks; block++) {
@@ -93,8 +94,11 @@ function nextLogits(model: AdaptedModel, ids: readonly number[], cache: Concaten
         x = next;
       }
       const last = tf.slice(x, [ids.length - 1, 0], [1, -1]);
-      return pass.linear(base.head, base.norm(last, pass)).dataSync() as Float32Array;
+      return pass.linear(base.head, base.norm(last, pass));
     });
+    const values = logits.dataSync() as Float32Array;
+    logits.dispose();
+    return values;
   } finally {
     geometry.dispose();
   }

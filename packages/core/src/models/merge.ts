@@ -57,7 +57,11 @@ export async function mergeIntoFolder(model: AdaptedModel, target: string): Prom
     `${JSON.stringify(untied ? { ...config, tie_word_embeddings: false } : config, null, 2)}\n`,
   );
   for (const file of await readdir(folder.path)) {
-    if (COMPANION.test(file)) await copyFile(path.join(folder.path, file), path.join(target, file));
+    if (!COMPANION.test(file)) continue;
+    const copy = path.join(target, file);
+    await copyFile(path.join(folder.path, file), copy).catch((error) => {
+      throw outputError(copy, error);
+    });
   }
 }
 

@@ -85,7 +85,12 @@ describe.each(['cpu', 'wasm'])('on %s', (backend) => {
     expectClose([loss], [formula(large.map(Math.fround), f32)], 1e-5);
   });
 
-  test('no row at all is a loss of 0', () => {
+  test('no row at all is a loss of 0 with an empty gradient', () => {
+    const weight = new FrozenWeight('h', [V, D], f32);
+    tf.tidy(() => {
+      const gradient = tf.grad((rows) => linearCrossEntropy(rows as tf.Tensor2D, weight, new Int32Array(0), true));
+      expect(gradient(tf.zeros([0, D])).shape).toEqual([0, D]);
+    });
     const loss = tf.tidy(
       () =>
         linearCrossEntropy(

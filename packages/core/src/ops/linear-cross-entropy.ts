@@ -96,7 +96,7 @@ const op: Op<Inputs, Attributes> = {
         dWeight = dw as tf.Tensor2D;
       }
     }
-    return [loss, dHidden.length > 0 ? tf.concat(dHidden, 0) : tf.zeros([1]), dWeight];
+    return [loss, dHidden.length > 0 ? tf.concat(dHidden, 0) : tf.zeros([0, width]), dWeight];
   },
   backward: (dy, [dHidden, dWeight]) => ({
     h: () => tf.mul(dHidden!, dy),

@@ -26,9 +26,9 @@ const groupSchema = z.object({
 
 export const adamwOptions = z.object({
   learningRate: z.number().positive().default(2e-4).describe('peak learning rate'),
-  beta1: z.number().min(0).lt(1).default(0.9),
-  beta2: z.number().min(0).lt(1).default(0.999),
-  epsilon: z.number().min(0).default(1e-8),
+  beta1: z.number().min(0).lt(1).default(0.9).describe('decay of the first moment'),
+  beta2: z.number().min(0).lt(1).default(0.999).describe('decay of the second moment'),
+  epsilon: z.number().min(0).default(1e-8).describe('added to the root of the second moment'),
   weightDecay: z.number().min(0).default(0).describe('decoupled decay'),
   variant: z
     .enum(['torch', 'hf_legacy'])

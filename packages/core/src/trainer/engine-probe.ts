@@ -74,6 +74,18 @@ export class EngineProbe implements Probe {
     return (batch as CollatedProbeBatch).parts;
   }
 
+  /** The parts that have a label: the others add nothing to a loss. */
+  private labelled(batch: ProbeBatch): readonly Batch[] {
+    if (batch.tokens === 0) {
+      throw new LftError(
+        'labels-masked',
+        `no token of the ${batch.examples} examples that the selector probes has a label: look at the template and at maxLength, or let it probe more examples`,
+        { examples: batch.examples },
+      );
+    }
+    return this.parts(batch).filter(({ targets }) => targets.length > 0);
+  }
+
   private unit(id: UnitId): LayerUnit {
     const unit = this.unitById.get(id);
     if (!unit) {
@@ -101,7 +113,7 @@ export class EngineProbe implements Probe {
     const { model } = this.options;
     const pass = model.forward({ gates: this.siteGates(units) });
     let sum = 0;
-    for (const part of this.parts(batch)) {
+    for (const part of this.labelled(batch)) {
       sum += summedLoss({ model: model.base, pass, batch: part, ...(blocks ? { blockGates: blocks } : {}) });
       await this.passed();
     }
@@ -121,7 +133,7 @@ export class EngineProbe implements Probe {
     const totals = ids.map(() => 0);
     let sum = 0;
     try {
-      for (const part of this.parts(batch)) {
+      for (const part of this.labelled(batch)) {
         const result = lossGradients({
           model: model.base,
           pass,
@@ -160,7 +172,7 @@ export class EngineProbe implements Probe {
     const { model, units } = this.options;
     const wanted = wantedParameters(model, model.parameters);
     let sums: tf.Tensor[] | undefined;
-    for (const part of this.parts(batch)) {
+    for (const part of this.labelled(batch)) {
       const { gradients } = lossGradients({
         model: model.base,
         pass: model.forward(),

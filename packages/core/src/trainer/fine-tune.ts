@@ -57,6 +57,8 @@ export async function fineTune(options: FineTuneOptions): Promise<Run> {
   const given = parseOptions('training', trainingOptions, rest);
   const backend = await ensureBackend();
   if (resume && !out) throw new LftError('options-invalid', 'resume needs the folder of the run: set out');
+  const folder = out === undefined ? undefined : new RunFolder(out);
+  if (!resume) await folder?.claim();
   const maxLength = given.maxLength ?? Math.min(model.info.contextLength, DEFAULT_MAX_LENGTH);
   if (maxLength > model.info.contextLength) {
     throw new LftError(
@@ -84,7 +86,6 @@ export async function fineTune(options: FineTuneOptions): Promise<Run> {
         adapter: adapter.name,
       });
     }
-    const folder = out === undefined ? undefined : new RunFolder(out);
     const trainer = new Trainer({
       model: adapted,
       data: dataset,

@@ -22,9 +22,14 @@ function flatten(value: unknown, prefix: string, into: Map<string, string>): Map
 export function checkSameRun(folder: string, saved: unknown, now: unknown): void {
   const before = flatten(saved, '', new Map());
   const after = flatten(now, '', new Map());
-  const differences = [...new Set([...before.keys(), ...after.keys()])]
-    .filter((key) => !FREE.some((pattern) => pattern.test(key)) && before.get(key) !== after.get(key))
-    .map((key) => `${key} was ${before.get(key) ?? 'absent'} and is ${after.get(key) ?? 'absent'}`);
+  const changed = [...new Set([...before.keys(), ...after.keys()])].filter(
+    (key) => !FREE.some((pattern) => pattern.test(key)) && before.get(key) !== after.get(key),
+  );
+  // A hash tells a person nothing where another difference explains it.
+  const telling = changed.filter((key) => !key.endsWith('.fingerprint'));
+  const differences = (telling.length > 0 ? telling : changed).map(
+    (key) => `${key} was ${before.get(key) ?? 'absent'} and is ${after.get(key) ?? 'absent'}`,
+  );
   if (differences.length === 0) return;
   throw new LftError(
     'resume-mismatch',

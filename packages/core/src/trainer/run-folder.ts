@@ -23,8 +23,8 @@ export class RunFolder {
     return path.join(this.path, 'config.json');
   }
 
-  /** Starts a new run here. @throws LftError output-not-writable, also when a run lies here already */
-  async create(config: Json): Promise<void> {
+  /** Makes the folder, before time goes into loading data. @throws LftError output-not-writable, also when a run lies here already */
+  async claim(): Promise<void> {
     try {
       await mkdir(path.join(this.path, 'checkpoints'), { recursive: true });
     } catch (error) {
@@ -37,6 +37,10 @@ export class RunFolder {
         { folder: this.path },
       );
     }
+  }
+
+  /** Starts the run. @throws LftError output-not-writable */
+  async create(config: Json): Promise<void> {
     await writeFileAtomic(this.configFile, `${JSON.stringify(config, null, 2)}\n`);
   }
 

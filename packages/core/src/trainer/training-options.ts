@@ -28,7 +28,7 @@ export const trainingOptions = z.object({
     .union([z.literal('auto'), z.boolean()])
     .default('auto')
     .describe('compute blocks again in the backward instead of keeping their activations'),
-  seed: z.number().int().min(0).default(0),
+  seed: z.number().int().min(0).default(0).describe('for everything random'),
   evaluateEvery: z
     .number()
     .int()
