@@ -1,0 +1,16 @@
+import { createHash } from 'node:crypto';
+import type { LayerUnit, Parameter, UnitId } from '@lft/core';
+
+/** Digest of the bits of some parameters: equal digests, equal bits (a negative zero differs from zero). */
+export function parameterBits(parameters: Iterable<Parameter>): string {
+  const hash = createHash('sha1');
+  for (const { name, variable } of parameters) {
+    const values = variable.dataSync();
+    hash.update(name).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+  return hash.digest('hex');
+}
+
+export function unitBits(units: readonly LayerUnit[]): Map<UnitId, string> {
+  return new Map(units.map((unit) => [unit.id, parameterBits(unit.parameters)]));
+}
