@@ -27,6 +27,8 @@ const UNARY: readonly [string, (x: tf.Tensor) => tf.Tensor, (x: number) => numbe
   ['sigmoid', (x) => tf.sigmoid(x), (x) => 1 / (1 + Math.exp(-x))],
   ['relu', (x) => tf.relu(x), (x) => Math.max(0, x), awayFromZero],
   ['erf', (x) => tf.erf(x), erf],
+  ['elu', (x) => tf.elu(x), (x) => (x > 0 ? x : Math.expm1(x)), awayFromZero],
+  ['leakyRelu', (x) => tf.leakyRelu(x, 0.1), (x) => (x > 0 ? x : 0.1 * x), awayFromZero],
   ['clone', (x) => tf.clone(x), (x) => x],
   ['cast', (x) => tf.cast(x, 'float32'), (x) => x],
   ['reshape', (x) => tf.reshape(x, [3, 2]), (x) => x],
@@ -47,6 +49,7 @@ const BINARY: readonly [string, (a: tf.Tensor, b: tf.Tensor) => tf.Tensor, (a: n
   ['mul', (a, b) => tf.mul(a, b), (a, b) => a * b],
   ['div', (a, b) => tf.div(a, b), (a, b) => a / b],
   ['maximum', (a, b) => tf.maximum(a, b), Math.max],
+  ['minimum', (a, b) => tf.minimum(a, b), Math.min],
 ];
 /** Shapes [2, 3] with a partner that broadcasts in each way. */
 const PARTNERS: readonly (readonly [string, readonly number[], (i: number) => number])[] = [
@@ -103,6 +106,7 @@ for (const axis of [0, 1, -1]) {
     run: ({ a, b, c }) => tf.concat([a!, b!, c!], axis),
   });
 }
+opLaws('stack', { inputs: { a: [2, 2], b: [2, 2] }, run: ({ a, b }) => tf.stack([a!, b!], 1) });
 opLaws('concat of a tensor with itself', { inputs: { a: [2, 2] }, run: ({ a }) => tf.concat([a!, a!]) });
 
 for (const transposeA of [false, true]) {

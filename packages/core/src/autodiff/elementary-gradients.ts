@@ -54,6 +54,13 @@ const RULES: { readonly [kernelName: string]: Rule } = {
       b: () => unbroadcast(tf.mul(dy as tf.Tensor, tf.cast(tf.less(a!, b!), 'float32')), b!.shape),
     }),
   },
+  Minimum: {
+    inputsToSave: ['a', 'b'],
+    gradFunc: (dy, [a, b]) => ({
+      a: () => unbroadcast(tf.mul(dy as tf.Tensor, tf.cast(tf.lessEqual(a!, b!), 'float32')), a!.shape),
+      b: () => unbroadcast(tf.mul(dy as tf.Tensor, tf.cast(tf.greater(a!, b!), 'float32')), b!.shape),
+    }),
+  },
   Neg: { gradFunc: (dy) => ({ x: () => tf.neg(dy as tf.Tensor) }) },
   Exp: unary([], (y) => y.clone()),
   Log: unary(['x'], (x) => tf.div(1, x)),
@@ -66,6 +73,16 @@ const RULES: { readonly [kernelName: string]: Rule } = {
   Relu: unary(['x'], (x) => tf.cast(tf.greater(x, 0), 'float32')),
   // d/dx erf(x) = 2/√π·e^{−x²}: the exact GELU.
   Erf: unary(['x'], (x) => tf.mul(tf.exp(tf.neg(tf.square(x))), 2 / Math.sqrt(Math.PI))),
+  // elu'(x) = 1 above 0, and eˣ = y + 1 below.
+  Elu: unary([], (y) => tf.minimum(tf.add(y, 1), 1)),
+  LeakyRelu: {
+    inputsToSave: ['x'],
+    gradFunc: (dy, [x], attrs) => {
+      const slope = attrs.alpha as number;
+      const above = () => tf.cast(tf.greater(x!, 0), 'float32');
+      return { x: () => tf.mul(dy as tf.Tensor, tf.add(tf.mul(above(), 1 - slope), slope)) };
+    },
+  },
   Identity: { gradFunc: (dy) => ({ x: () => tf.clone(dy as tf.Tensor) }) },
   Cast: { gradFunc: (dy) => ({ x: () => tf.clone(dy as tf.Tensor) }) },
   Reshape: {
@@ -126,6 +143,13 @@ const RULES: { readonly [kernelName: string]: Rule } = {
       const sizes = inputs.map((input) => input.shape[axis]!);
       const parts = tf.split(dy as tf.Tensor, sizes, axis);
       return Object.fromEntries(parts.map((part, i) => [i, () => part]));
+    },
+  },
+  Pack: {
+    saveAllInputs: true,
+    gradFunc: (dy, inputs, attrs) => {
+      const parts = tf.unstack(dy as tf.Tensor, attrs.axis as unknown as number);
+      return Object.fromEntries(inputs.map((_, i) => [i, () => parts[i]!]));
     },
   },
   GatherV2: {

@@ -14,6 +14,6 @@ export interface ModelInfo {
   readonly bosTokenId: number | undefined;
   readonly eosTokenIds: readonly number[];
   readonly padTokenId: number | undefined;
-  /** Tells this model from another of the same shape: a hash of config and of a sample of every weight. */
+  /** Tells this model from another: a hash of the shape and of the first values of every weight. */
   readonly fingerprint: string;
 }

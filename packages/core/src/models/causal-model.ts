@@ -1,7 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { ModelInfo } from '../contracts/model-info.js';
 import type { ModuleSite } from '../contracts/module-site.js';
-import type { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
 import type { CausalMask } from '../ops/causal-mask.js';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
 
@@ -50,8 +49,6 @@ export interface CausalModel {
   readonly info: ModelInfo;
   /** Every module in forward order. */
   readonly sites: readonly ModuleSite[];
-  /** The files it was read from. */
-  readonly folder: HuggingFaceFolder;
   /** Path of the site whose weight makes the logits. */
   readonly head: string;
   /** The frozen weight or bias of a site, or undefined where it has none. A tied head gives the embedding's. */
@@ -65,5 +62,6 @@ export interface CausalModel {
   norm(x: tf.Tensor2D, modules: ModuleForward): tf.Tensor2D;
   /** Rough bytes of one block's activations per token, for the choice of recomputing. */
   readonly activationBytesPerToken: number;
+  /** Lets go of the frozen weights; the model cannot be used after. */
   dispose(): Promise<void>;
 }

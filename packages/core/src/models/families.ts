@@ -1,6 +1,5 @@
 import type { ModelInfo } from '../contracts/model-info.js';
 import type { ModuleSite } from '../contracts/module-site.js';
-import type { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
 import type { CausalModel } from './causal-model.js';
 import { Llama, llamaSites } from './llama.js';
@@ -10,7 +9,7 @@ import { parseLlamaConfig } from './llama-config.js';
 export interface FamilyDescription {
   readonly sites: readonly ModuleSite[];
   readonly info: Omit<ModelInfo, 'source' | 'fingerprint'>;
-  build(info: ModelInfo, folder: HuggingFaceFolder, weights: ReadonlyMap<string, FrozenWeight>): CausalModel;
+  build(info: ModelInfo, weights: Map<string, FrozenWeight>): CausalModel;
 }
 
 export interface Family {
@@ -39,7 +38,7 @@ const llama: Family = {
         eosTokenIds: Array.isArray(eos) ? eos : [eos],
         padTokenId: config.pad_token_id ?? undefined,
       },
-      build: (info, folder, weights) => new Llama(info, folder, config, weights),
+      build: (info, weights) => new Llama(info, config, weights),
     };
   },
 };

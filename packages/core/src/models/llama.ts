@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { ModelInfo } from '../contracts/model-info.js';
 import type { ModuleKind, ModuleRole, ModuleSite } from '../contracts/module-site.js';
-import type { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
 import * as ops from '../ops/index.js';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
 import type { CausalModel, GeometryRequest, KeyValueCache, ModuleForward, SequenceGeometry } from './causal-model.js';
@@ -46,9 +45,8 @@ export class Llama implements CausalModel {
   /** @param weights by tensor name, e.g. `model.norm.weight` */
   constructor(
     readonly info: ModelInfo,
-    readonly folder: HuggingFaceFolder,
     private readonly config: LlamaConfig,
-    private readonly weights: ReadonlyMap<string, FrozenWeight>,
+    private readonly weights: Map<string, FrozenWeight>,
   ) {
     this.sites = llamaSites(config);
     this.frequencies = inverseFrequencies(config, config.head_dim, `${info.source}/config.json`);
@@ -125,6 +123,6 @@ export class Llama implements CausalModel {
   }
 
   async dispose(): Promise<void> {
-    await this.folder.close();
+    this.weights.clear();
   }
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { ModelInfo } from '../contracts/model-info.js';
 import type { ModuleSite } from '../contracts/module-site.js';
 import { LftError } from '../errors/lft-error.js';
 import { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
@@ -35,11 +34,9 @@ export async function loadModel(source: string, options: LoadModelOptions = {}):
       weights.set(name, weight);
       sample.update(`${name} [${shape.join()}]`).update(await fingerprintSample(folder, name));
     }
-    const facts: ModelInfo = { ...info, source, fingerprint: sample.digest('hex').slice(0, 32) };
-    return build(facts, folder, weights);
-  } catch (error) {
+    return build({ ...info, source, fingerprint: sample.digest('hex').slice(0, 32) }, weights);
+  } finally {
     await folder.close();
-    throw error;
   }
 }
 

@@ -6,6 +6,7 @@ import { LftError } from '../errors/lft-error.js';
 import { writeFileAtomic } from '../formats/atomic-write.js';
 import { bfloat16FromFloat32 } from '../formats/half-precision.js';
 import { outputError } from '../formats/output-error.js';
+import { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
 import { writeSafetensors } from '../formats/safetensors-write.js';
 import type { AdaptedModel } from './adapted-model.js';
 
@@ -18,8 +19,7 @@ const COMPANION = /^(tokenizer.*|special_tokens_map\.json|vocab\..*|merges\.txt|
  * @throws LftError adapter-not-mergeable, output-not-writable
  */
 export async function mergeIntoFolder(model: AdaptedModel, target: string): Promise<void> {
-  const { base, attachments } = model;
-  const { folder } = base;
+  const { attachments } = model;
   for (const { site, delta } of attachments) {
     if (!delta.merged) {
       throw new LftError(
@@ -34,6 +34,16 @@ export async function mergeIntoFolder(model: AdaptedModel, target: string): Prom
   } catch (error) {
     throw outputError(target, error);
   }
+  const folder = await HuggingFaceFolder.open(model.base.info.source);
+  try {
+    await writeMerged(model, folder, target);
+  } finally {
+    await folder.close();
+  }
+}
+
+async function writeMerged(model: AdaptedModel, folder: HuggingFaceFolder, target: string): Promise<void> {
+  const { base, attachments } = model;
   const sites = new Map(attachments.map((attachment) => [attachment.site.path, attachment]));
   const head = base.sites.find((site) => site.path === base.head)!;
   const untied = head.tiedTo !== undefined && changesHead(sites.get(head.path), sites.get(head.tiedTo));

@@ -1,7 +1,7 @@
 import { type Example, IGNORED_LABEL } from '../contracts/data-source.js';
 
 /** Document index of padding: a document of its own, which no token looks at. */
-const PADDING = -1;
+export const PADDING = -1;
 
 /** Rows of token ids, padded on the right to the longest. */
 export interface Batch {

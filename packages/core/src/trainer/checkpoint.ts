@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Json } from '../contracts/json.js';
 import type { Optimizer } from '../contracts/optimizer.js';
 import { LftError } from '../errors/lft-error.js';
-import { writeFileAtomic } from '../formats/atomic-write.js';
+import { syncFolder, writeFileAtomic } from '../formats/atomic-write.js';
 import { outputError } from '../formats/output-error.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
 import type { OptimizerStates } from './optimizer-state.js';
@@ -29,6 +29,8 @@ const stateSchema = z.object({
 export type CheckpointState = z.infer<typeof stateSchema>;
 
 const NAME = /^step-\d{6,}$/;
+/** What a process that was killed while it saved left behind. */
+const LEFTOVER = /^\.(writing|replaced)-step-\d+$/;
 
 /** The checkpoints of one run: a folder each, complete or absent. */
 export class Checkpoints {
@@ -71,11 +73,17 @@ export class Checkpoints {
       await writeTensors(path.join(temporary, 'optimizer.safetensors'), optimizer.state().tensors);
       await states.saveTo(path.join(temporary, 'offload'));
       await writeFileAtomic(path.join(temporary, 'state.json'), `${JSON.stringify(state)}\n`);
-      await rm(target, { recursive: true, force: true });
+      // A step that is saved again: the old folder stays until the new one has its name.
+      const replaced = path.join(this.folder, `.replaced-${path.basename(target)}`);
+      await rename(target, replaced).catch(() => undefined);
       await rename(temporary, target);
+      await syncFolder(this.folder);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
       throw LftError.is(error) ? error : outputError(target, error);
+    }
+    for (const name of await readdir(this.folder)) {
+      if (LEFTOVER.test(name)) await rm(path.join(this.folder, name), { recursive: true, force: true });
     }
     const all = await this.list();
     for (const old of all.slice(0, Math.max(0, all.length - this.keep)))

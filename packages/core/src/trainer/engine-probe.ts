@@ -6,7 +6,7 @@ import type { Gates, Probe, ProbeBatch, ProbeBatchRequest, ProbeGates } from '..
 import { LftError } from '../errors/lft-error.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
 import { squaredNorms } from '../ops/squared-norms.js';
-import { type Batch, collate } from './batch.js';
+import { type Batch, collate, PADDING } from './batch.js';
 import { DataOrder } from './data-order.js';
 import { hiddenStates, lossGradients, summedLoss } from './loss-gradients.js';
 import { stageOf, wantedParameters } from './wanted-parameters.js';
@@ -159,7 +159,8 @@ export class EngineProbe implements Probe {
     const { model } = this.options;
     const byPart: tf.Tensor2D[][] = [];
     for (const part of this.parts(batch)) {
-      byPart.push(hiddenStates({ model: model.base, pass: model.forward(), batch: part }));
+      const states = hiddenStates({ model: model.base, pass: model.forward(), batch: part });
+      byPart.push(part.segments ? withoutPadding(states, part.segments) : states);
       await this.passed();
     }
     const states = byPart[0]!.map((_, boundary) => tf.concat(byPart.map((part) => part[boundary]!)));
@@ -200,6 +201,17 @@ export class EngineProbe implements Probe {
   restart(): Promise<void> {
     return this.options.restart();
   }
+}
+
+/** The rows of real tokens. */
+function withoutPadding(states: tf.Tensor2D[], segments: Int32Array): tf.Tensor2D[] {
+  const real = tf.tensor1d(
+    [...segments.keys()].filter((n) => segments[n] !== PADDING),
+    'int32',
+  );
+  const rows = states.map((state) => tf.gather(state, real));
+  tf.dispose([states, real]);
+  return rows;
 }
 
 /** Norm per unit from the squared norms of its parameters. */

@@ -82,7 +82,7 @@ describe('a loss that is not finite', () => {
     );
     const checkpoint = path.join(out, 'checkpoints/step-000002');
     expect(error).toMatchObject({ code: 'loss-not-finite', facts: { step: 3, checkpoint } });
-    expect(error.message).toMatch(/^step 3: the loss is NaN, so the run stopped before the parameters were changed/);
+    expect(error.message).toMatch(/^step 3: the loss is NaN, so the run stopped there/);
     expect(error.message).toContain(`The last good checkpoint is ${checkpoint}.`);
     expect(updates).toBe(3);
     expect(await resumed(out)).toEqual(await undisturbed());
@@ -106,6 +106,19 @@ describe('a loss that is not finite', () => {
     expect(error.message).toMatch(/step 0: the loss is NaN.*There is no good checkpoint before it/);
     expect((await failure(run({ model: broken }))).message).toMatch(/Nothing was saved: the run has no folder/);
     await broken.dispose();
+  });
+
+  test('on held-out examples after the last step stops the run too, before it counts as finished', async () => {
+    const error = await failure(
+      run({
+        out: newFolder(),
+        steps: 1,
+        optimizer: adamw({ learningRate: 1e30 }),
+        data: source(examples(8), examples(4, 8)),
+      }),
+    );
+    expect(error).toMatchObject({ code: 'loss-not-finite', facts: { step: 1 } });
+    expect(error.message).toMatch(/^step 1: the loss on held-out examples is /);
   });
 
   test('does not call the checkpoint good that holds the parameters it came of', async () => {

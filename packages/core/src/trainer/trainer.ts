@@ -170,7 +170,8 @@ export class Trainer {
     const { norm, squares } = this.clip(gradients, tokens);
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
       tf.dispose([...gradients.values()]);
-      throw await this.notFinite(loss, norm);
+      const what = Number.isFinite(loss) ? `the gradient norm is ${norm}` : `the loss is ${loss}`;
+      throw await this.notFinite(what, { loss, gradientNorm: norm });
     }
     const learningRate = this.parts.optimizer.learningRate * learningRateFactor(this.step, this.parts.training);
     this.update(gradients, learningRate);
@@ -410,6 +411,7 @@ export class Trainer {
       batchSize: training.batchSize,
       onBatch: (done, of) => onProgress({ kind: 'evaluate', step, done, of }),
     });
+    if (!Number.isFinite(loss)) throw await this.notFinite(`the loss on held-out examples is ${loss}`, { loss });
     this.evaluations.push({ step, loss });
     await folder?.append('metrics', [{ step, validationLoss: loss }]);
     onProgress({ kind: 'evaluate', step, done: examples.length, of: examples.length, loss });
@@ -434,12 +436,11 @@ export class Trainer {
     });
   }
 
-  private async notFinite(loss: number, norm: number): Promise<LftError> {
+  private async notFinite(what: string, facts: Readonly<Record<string, number>>): Promise<LftError> {
     const saved = (await this.checkpoints?.list()) ?? [];
     // What was saved right before this step are the parameters that the loss came of.
     const suspect = saved.find((folder) => folder === this.checkpoints?.pathOf(this.step));
     const last = saved.filter((folder) => folder !== suspect).at(-1);
-    const what = Number.isFinite(loss) ? `the gradient norm is ${norm}` : `the loss is ${loss}`;
     const good = last
       ? `The last good checkpoint is ${last}.`
       : this.parts.folder
@@ -448,8 +449,8 @@ export class Trainer {
     const bad = suspect ? ` ${suspect} holds the parameters that this came of: remove it to go back further.` : '';
     return new LftError(
       'loss-not-finite',
-      `step ${this.step}: ${what}, so the run stopped before the parameters were changed. ${good}${bad} Lower the learning rate, or look at the data and at the weights for values that are not numbers.`,
-      { step: this.step, loss, gradientNorm: norm, checkpoint: last },
+      `step ${this.step}: ${what}, so the run stopped there. ${good}${bad} Lower the learning rate, or look at the data and at the weights for values that are not numbers.`,
+      { step: this.step, ...facts, checkpoint: last },
     );
   }
 }
