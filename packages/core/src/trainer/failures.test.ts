@@ -109,11 +109,15 @@ describe('a loss that is not finite', () => {
   });
 
   test('on held-out examples after the last step stops the run too, before it counts as finished', async () => {
+    let trained = false;
     const error = await failure(
       run({
         out: newFolder(),
         steps: 1,
-        optimizer: adamw({ learningRate: 1e30 }),
+        adapter: breakable(full(), () => trained),
+        onProgress: (event) => {
+          trained ||= event.kind === 'step';
+        },
         data: source(examples(8), examples(4, 8)),
       }),
     );
