@@ -51,10 +51,17 @@ if (judge) {
   logits.dispose();
   const ours = rows.at(-1);
   const theirs = JSON.parse(
-    execFileSync(judge, ['-c', JUDGE, options.model], { input: JSON.stringify(ids), maxBuffer: 1 << 28, encoding: 'utf8' }),
+    execFileSync(judge, ['-c', JUDGE, options.model], {
+      input: JSON.stringify(ids),
+      maxBuffer: 1 << 28,
+      encoding: 'utf8',
+    }),
   );
   const largest = Math.max(...theirs.map((value, id) => Math.abs(value - ours[id])));
-  table.push(['logits beside transformers', `largest difference ${largest.toExponential(1)}, largest logit ${Math.max(...theirs.map(Math.abs)).toFixed(1)}`]);
+  table.push([
+    'logits beside transformers',
+    `largest difference ${largest.toExponential(1)}, largest logit ${Math.max(...theirs.map(Math.abs)).toFixed(1)}`,
+  ]);
 }
 
 let tokens = 0;
@@ -88,9 +95,15 @@ const run = await fineTune({
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const third = Math.max(1, Math.floor(run.losses.length / 3));
 table.push(
-  ['training loss, first and last third', `${mean(run.losses.slice(0, third)).toFixed(4)} → ${mean(run.losses.slice(-third)).toFixed(4)}`],
+  [
+    'training loss, first and last third',
+    `${mean(run.losses.slice(0, third)).toFixed(4)} → ${mean(run.losses.slice(-third)).toFixed(4)}`,
+  ],
   ['held-out loss', run.evaluations.map(({ loss }) => loss.toFixed(4)).join(' → ')],
-  ['speed', `${(tokens / stepSeconds).toFixed(1)} tokens/s, ${(stepSeconds / run.steps).toFixed(1)} s a step, importance rounds included`],
+  [
+    'speed',
+    `${(tokens / stepSeconds).toFixed(1)} tokens/s, ${(stepSeconds / run.steps).toFixed(1)} s a step, importance rounds included`,
+  ],
   ['peak memory', `${(process.resourceUsage().maxRSS / 1024 ** 2).toFixed(2)} GiB`],
   ['wall time', `${seconds(started)} s`],
 );

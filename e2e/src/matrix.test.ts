@@ -136,7 +136,7 @@ test.each(['lora all-linear', 'full'] as const)(
   },
 );
 
-test.each<[AdapterName, SelectorName, TrainingOptions]>([
+test.each<[AdapterName, SelectorName, Omit<TrainingOptions, 'steps'>]>([
   ['full', 'lisa', { optimizerState: 'offload' }],
   ['full', 'ila', { optimizerState: 'offload', recompute: true }],
   ['full', 'schedule of fixed and lisa', { optimizerState: 'reset', gradientAccumulation: 2 }],

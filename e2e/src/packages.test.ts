@@ -34,7 +34,9 @@ describe.each(publishable)('packages/%s', (folder) => {
     expect(files).toEqual(
       expect.arrayContaining(['README.md', 'LICENSE', 'package.json', 'dist/index.js', 'dist/index.cjs']),
     );
-    const others = files.filter((file) => !/^(bin\/|dist\/|README\.md$|LICENSE$|CHANGELOG\.md$|package\.json$)/.test(file));
+    const others = files.filter(
+      (file) => !/^(bin\/|dist\/|README\.md$|LICENSE$|CHANGELOG\.md$|package\.json$)/.test(file),
+    );
     expect(others).toEqual([]);
     expect(files.filter(isTest)).toEqual([]);
   });
