@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { CausalMask } from './causal-mask.js';
-import { type Op, runOp } from './define-op.js';
+import { type Op, runIfFused, runOp } from './define-op.js';
 import { transposed } from './transposed.js';
 
 type AttentionInputs = { q: tf.Tensor4D; k: tf.Tensor4D; v: tf.Tensor4D };
@@ -24,8 +24,13 @@ function groups(x: tf.Tensor4D, kvHeads: number): tf.Tensor2D[] {
   const [batch, length, heads, width] = x.shape;
   // A scope of its own: in the backward the tape's scope ends only after the last op's gradient.
   return tf.tidy(() => {
-    const byHead = tf.transpose(x, [0, 2, 1, 3]);
-    return tf.unstack(tf.reshape(byHead, [batch * kvHeads, (heads / kvHeads) * length, width])) as tf.Tensor2D[];
+    const rows = (heads / kvHeads) * length;
+    const size = rows * width;
+    // Read once and cut here: on wasm every slice copies the whole tensor out first.
+    const values = tf.transpose(x, [0, 2, 1, 3]).dataSync() as Float32Array;
+    return Array.from({ length: batch * kvHeads }, (_, i) =>
+      tf.tensor2d(values.subarray(i * size, (i + 1) * size), [rows, width]),
+    );
   });
 }
 
@@ -39,9 +44,8 @@ function probabilities(group: Group, mask: CausalMask, row: number, scale: numbe
   return tf.tidy(() => {
     const scores = tf.matMul(tf.mul(group.q, scale) as tf.Tensor2D, transposed(group.k));
     if (mask.seesAll) return tf.softmax(scores) as tf.Tensor2D;
-    const all = mask.tensor();
-    const [rows, queries, keys] = all.shape;
-    const own = rows === 1 ? all : tf.slice(all, [row, 0, 0], [1, queries, keys]);
+    const own = mask.row(row);
+    const [queries, keys] = own.shape;
     const stacked = tf.reshape(scores, [-1, queries, keys]);
     return tf.softmax(tf.reshape(tf.add(stacked, own), [scores.shape[0], keys])) as tf.Tensor2D;
   });
@@ -50,6 +54,8 @@ function probabilities(group: Group, mask: CausalMask, row: number, scale: numbe
 const op: Op<AttentionInputs, AttentionAttributes> = {
   kernelName: 'LftAttention',
   saveInputs: ['q', 'k', 'v'],
+  // The result and, where a backend's kernel gives it, the log-sum of every row's scores.
+  saveOutputs: [true, true],
   forward({ q, k, v }, { mask, scale }) {
     const kvHeads = k.shape[2];
     const [qs, ks, vs] = [groups(q, kvHeads), groups(k, kvHeads), groups(v, kvHeads)];
@@ -61,7 +67,10 @@ const op: Op<AttentionInputs, AttentionAttributes> = {
     );
     return ungroup(outputs, q.shape);
   },
-  backward(dy, [q, k, v], { mask, scale }) {
+  backward(dy, [q, k, v, o, logSum], { mask, scale }) {
+    const fused =
+      logSum && runIfFused('LftAttentionGradients', { dy, q: q!, k: k!, v: v!, o: o!, logSum }, { mask, scale });
+    if (fused) return { q: () => fused[0]!, k: () => fused[1]!, v: () => fused[2]! };
     const kvHeads = k!.shape[2]!;
     // All three gradients share the probabilities. They are computed here and not in the thunks, so that the tape's own scope frees those
     // that nobody asks for.

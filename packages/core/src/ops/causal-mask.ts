@@ -5,7 +5,7 @@ const MASKED = -1e9;
 
 /** Which keys each query sees: those at its own or an earlier position of its own document. */
 export class CausalMask {
-  private cached: tf.Tensor3D | undefined;
+  private readonly cached: tf.Tensor2D[] = [];
 
   /**
    * @param queries  number of query positions per row; they are the last of the keys
@@ -24,30 +24,27 @@ export class CausalMask {
     return this.queries === 1 && !this.segments;
   }
 
-  /** [1 or batch, queries, keys] f32: 0 where a query sees a key, a large negative number where not. Kept until `dispose`. */
-  tensor(): tf.Tensor3D {
-    this.cached ??= tf.keep(this.make());
-    return this.cached;
+  /** [queries, keys] f32 of a row of the batch: 0 where a query sees a key, a large negative number where not. Kept until `dispose`. */
+  row(index: number): tf.Tensor2D {
+    const at = this.segments ? index : 0;
+    this.cached[at] ??= tf.keep(this.make(at));
+    return this.cached[at];
   }
 
-  private make(): tf.Tensor3D {
+  private make(row: number): tf.Tensor2D {
     const { queries, keys, segments } = this;
-    const rows = segments ? this.batch : 1;
-    const values = new Float32Array(rows * queries * keys).fill(MASKED);
+    const values = new Float32Array(queries * keys).fill(MASKED);
     const past = keys - queries;
-    for (let b = 0; b < rows; b++) {
-      for (let q = 0; q < queries; q++) {
-        const row = (b * queries + q) * keys;
-        for (let k = 0; k <= q + past; k++) {
-          if (!segments || segments[b * keys + k] === segments[b * keys + q + past]) values[row + k] = 0;
-        }
+    const own = segments?.subarray(row * keys, (row + 1) * keys);
+    for (let q = 0; q < queries; q++) {
+      for (let k = 0; k <= q + past; k++) {
+        if (!own || own[k] === own[q + past]) values[q * keys + k] = 0;
       }
     }
-    return tf.tensor3d(values, [rows, queries, keys]);
+    return tf.tensor2d(values, [queries, keys]);
   }
 
   dispose(): void {
-    this.cached?.dispose();
-    this.cached = undefined;
+    tf.dispose(this.cached.splice(0));
   }
 }

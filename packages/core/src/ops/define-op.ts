@@ -35,6 +35,22 @@ export function runOp<Inputs extends tf.NamedTensorMap, Attributes extends objec
   return Array.isArray(outputs) ? outputs : [outputs];
 }
 
+/**
+ * Runs a kernel that only some backends have, such as a gradient in one pass over memory.
+ * @returns undefined where the current backend has none: the reference formula does it
+ */
+export function runIfFused(
+  kernelName: string,
+  inputs: tf.NamedTensorMap,
+  attributes: object = {},
+): tf.Tensor[] | undefined {
+  if (!tf.getKernel(kernelName, tf.getBackend())) return undefined;
+  const outputs = tf.engine().runKernel(kernelName, inputs, attributes as unknown as tf.NamedAttrMap) as
+    | tf.Tensor
+    | tf.Tensor[];
+  return Array.isArray(outputs) ? outputs : [outputs];
+}
+
 /** Registered on first use and not on import, so that importing has no side effects. */
 function register<Inputs extends tf.NamedTensorMap, Attributes>(op: Op<Inputs, Attributes>): void {
   const backendName = tf.getBackend();

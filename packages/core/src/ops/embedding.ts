@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
-import { type Op, runOp } from './define-op.js';
+import { type Op, runIfFused, runOp } from './define-op.js';
 
 type EmbeddingInputs = { table: tf.Tensor2D; ids: tf.Tensor1D };
 
@@ -15,6 +15,8 @@ const op: Op<EmbeddingInputs, { rows: number }> = {
 
 /** Sums rows that share an index: out[ids[n]] += x[n]. @returns [rows, D] */
 export function scatterRows(ids: tf.Tensor1D, x: tf.Tensor2D, rows: number): tf.Tensor2D {
+  const fused = runIfFused('LftScatterRows', { ids, x }, { rows });
+  if (fused) return fused[0] as tf.Tensor2D;
   return tf.scatterND(tf.expandDims(ids, 1), x, [rows, x.shape[1]]) as tf.Tensor2D;
 }
 

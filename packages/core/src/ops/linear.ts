@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
-import { type Op, runOp } from './define-op.js';
+import { type Op, runIfFused, runOp } from './define-op.js';
 import { matmul } from './matmul.js';
 
 type LinearInputs = { x: tf.Tensor2D };
@@ -21,6 +21,8 @@ const frozenLinear: Op<LinearInputs, LinearAttributes> = {
     return {
       // dX = dY·W, summed over blocks of W's rows; W itself is frozen and gets no gradient.
       x: () => {
+        const fused = runIfFused('LftLinearInputGradient', { dy }, { weight });
+        if (fused) return fused[0]!;
         const d = dy as tf.Tensor2D;
         const blocks = weight.blocks();
         if (blocks.length === 1) return tf.tidy(() => tf.matMul(d, weight.rowBlock(0, weight.rows)));

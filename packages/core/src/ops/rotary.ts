@@ -3,21 +3,44 @@ import { type Op, runOp } from './define-op.js';
 
 type RotaryInputs = { x: tf.Tensor3D; cos: tf.Tensor3D; sin: tf.Tensor3D };
 
-/** (x₁, x₂) ↦ (−x₂, x₁) on the two halves of the last axis. */
-function rotateHalf(x: tf.Tensor3D): tf.Tensor3D {
-  const half = x.shape[2] / 2;
-  const first = tf.slice(x, [0, 0, 0], [-1, -1, half]);
-  const second = tf.slice(x, [0, 0, half], [-1, -1, half]);
-  return tf.concat([tf.neg(second), first], 2);
+/** The matrix R [width, width] with (x₁, x₂)·R = (−x₂, x₁) for the two halves of a row. */
+function halfTurn(width: number): tf.Tensor2D {
+  const half = width / 2;
+  const values = new Float32Array(width * width);
+  for (let i = 0; i < half; i++) {
+    values[i * width + i + half] = 1;
+    values[(i + half) * width + i] = -1;
+  }
+  return tf.tensor2d(values, [width, width]);
 }
 
-const op: Op<RotaryInputs, Record<string, never>> = {
+/** (x₁, x₂) ↦ (−x₂, x₁) on the two halves of the last axis. As a product: wasm slices and joins rows one by one, in JavaScript. */
+function rotateHalf(x: tf.Tensor3D): tf.Tensor3D {
+  const [rows, heads, width] = x.shape;
+  return tf.reshape(tf.matMul(tf.reshape(x, [rows * heads, width]), halfTurn(width)), [rows, heads, width]);
+}
+
+interface RotaryAttributes {
+  /** 1 turns forward, −1 back: the gradient. */
+  readonly direction: 1 | -1;
+}
+
+const op: Op<RotaryInputs, RotaryAttributes> = {
   kernelName: 'LftRotary',
   saveInputs: ['cos', 'sin'],
-  forward: ({ x, cos, sin }) => tf.add(tf.mul(x, cos), tf.mul(rotateHalf(x), sin)),
-  backward: (dy, [cos, sin]) => ({
+  forward({ x, cos, sin }, { direction }) {
+    const turned = tf.mul(rotateHalf(x), sin);
+    const kept = tf.mul(x, cos);
+    return direction === 1 ? tf.add(kept, turned) : tf.sub(kept, turned);
+  },
+  backward: (dy, [cos, sin], { direction }) => ({
     // A rotation's inverse turns the other way, and sin is equal on both halves.
-    x: () => tf.sub(tf.mul(dy, cos!), tf.mul(rotateHalf(dy as tf.Tensor3D), sin!)),
+    x: () =>
+      runOp(
+        op,
+        { x: dy as tf.Tensor3D, cos: cos as tf.Tensor3D, sin: sin as tf.Tensor3D },
+        { direction: direction === 1 ? -1 : 1 },
+      )[0]!,
   }),
 };
 
@@ -27,5 +50,5 @@ const op: Op<RotaryInputs, Record<string, never>> = {
  * @param cos, sin [N, H, D] f32, the angle of each position, both halves alike
  */
 export function rotary(x: tf.Tensor3D, cos: tf.Tensor3D, sin: tf.Tensor3D): tf.Tensor3D {
-  return runOp(op, { x, cos, sin }, {})[0] as tf.Tensor3D;
+  return runOp(op, { x, cos, sin }, { direction: 1 })[0] as tf.Tensor3D;
 }

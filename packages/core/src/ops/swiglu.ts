@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type Op, runOp } from './define-op.js';
+import { type Op, runIfFused, runOp } from './define-op.js';
 
 type SwigluInputs = { gate: tf.Tensor; up: tf.Tensor };
 
@@ -8,6 +8,8 @@ const op: Op<SwigluInputs, Record<string, never>> = {
   saveInputs: ['gate', 'up'],
   forward: ({ gate, up }) => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up),
   backward(dy, [gate, up]) {
+    const fused = runIfFused('LftSwigluGradients', { dy, gate: gate!, up: up! });
+    if (fused) return { gate: () => fused[0]!, up: () => fused[1]! };
     return {
       // silu'(z) = σ(z)·(1 + z·(1 − σ(z)))
       gate: () => {
