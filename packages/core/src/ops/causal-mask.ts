@@ -6,7 +6,6 @@ const MASKED = -1e9;
 /** Which keys each query sees: those at its own or an earlier position of its own document. */
 export class CausalMask {
   private readonly cached: tf.Tensor2D[] = [];
-  private whole: tf.Tensor3D | undefined;
 
   /**
    * @param queries  number of query positions per row; they are the last of the keys
@@ -32,13 +31,6 @@ export class CausalMask {
     return this.cached[at];
   }
 
-  /** All rows, for batched products: [1 or batch, queries, keys]. Kept until `dispose`. */
-  tensor(): tf.Tensor3D {
-    const count = this.segments ? this.batch : 1;
-    this.whole ??= tf.keep(tf.stack(Array.from({ length: count }, (_, i) => this.row(i))) as tf.Tensor3D);
-    return this.whole;
-  }
-
   private make(row: number): tf.Tensor2D {
     const { queries, keys, segments } = this;
     const values = new Float32Array(queries * keys).fill(MASKED);
@@ -53,7 +45,6 @@ export class CausalMask {
   }
 
   dispose(): void {
-    tf.dispose([...this.cached.splice(0), ...(this.whole ? [this.whole] : [])]);
-    this.whole = undefined;
+    tf.dispose(this.cached.splice(0));
   }
 }
