@@ -1,11 +1,11 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { readyPackage, useTensorFlow } from '@lft/backend-tensorflow';
 import {
   type Adapter,
   adamw,
   type CausalModel,
-  ensureBackend,
   fineTune,
   fixed,
   full,
@@ -14,6 +14,7 @@ import {
   pin,
   schedule,
   type TrainingOptions,
+  useBackend,
 } from '@lft/core';
 import { ila } from '@lft/ila';
 import { ist } from '@lft/ist';
@@ -60,8 +61,13 @@ let model: CausalModel;
 let tiedModel: CausalModel;
 let temporary = '';
 
+/** LFT_TEST_BACKEND names others, by commas. TensorFlow is there where LFT_TENSORFLOW says so. */
+const backends = process.env.LFT_TEST_BACKEND?.split(',') ?? [
+  process.env.LFT_BACKEND ?? 'wasm',
+  ...(readyPackage() ? ['tensorflow'] : []),
+];
+
 beforeAll(async () => {
-  await ensureBackend();
   folder = await tinyModel({ blocks: 5, width: 8, inner: 12 });
   tied = await tinyModel({ blocks: 5, width: 8, inner: 12, tied: true, bias: true, dtype: 'BF16' });
   model = await loadModel(folder.folder);
@@ -98,68 +104,82 @@ async function expectLawful(base: CausalModel, adapter: Adapter, selector: Layer
   expect(tf.memory().numTensors).toBe(before);
 }
 
-test.each(pairs)('%s × %s: trains what is selected and nothing else, leaks nothing, is saved', (adapter, selector) =>
-  expectLawful(model, adapters[adapter](), selectors[selector]()),
-);
+describe.each(backends)('on %s', (backend) => {
+  beforeAll(async () => {
+    await (backend === 'tensorflow' ? useTensorFlow() : useBackend(backend));
+  });
 
-test.each(['lisa', 'ist', 'ila', 'fixed random'] as const)(
-  'full on a tied model in bf16 with biases × %s',
-  (selector) => expectLawful(tiedModel, full(), selectors[selector]()),
-);
+  test.each(pairs)('%s × %s: trains what is selected and nothing else, leaks nothing, is saved', (adapter, selector) =>
+    expectLawful(model, adapters[adapter](), selectors[selector]()),
+  );
 
-test.each(Object.keys(adapters) as AdapterName[])(
-  '%s: selecting every block is training without a selector',
-  async (adapter) => {
-    const results = [];
-    for (const selector of [fixed(), lisa({ active: 5, interval: 2 }), ist({ active: 5, interval: 2, examples: 2 })]) {
-      const { run } = await train(model, adapters[adapter](), selector);
-      results.push([run.losses, run.evaluations, run.model.parameters.map(({ variable }) => [...variable.dataSync()])]);
-      run.dispose();
-    }
-    expect(results[1]).toEqual(results[0]);
-    expect(results[2]).toEqual(results[0]);
-  },
-);
+  test.each(['lisa', 'ist', 'ila', 'fixed random'] as const)(
+    'full on a tied model in bf16 with biases × %s',
+    (selector) => expectLawful(tiedModel, full(), selectors[selector]()),
+  );
 
-test.each(['lora all-linear', 'full'] as const)(
-  '%s × lisa: offloaded state is kept state, and reset state is not',
-  async (adapter) => {
-    const losses = [];
-    for (const optimizerState of ['reset', 'keep', 'offload'] as const) {
-      const { run } = await train(model, adapters[adapter](), lisa({ active: 1, interval: 1 }), { optimizerState });
-      losses.push(run.losses);
-      run.dispose();
-    }
-    const [reset, keep, offload] = losses;
-    expect(offload).toEqual(keep);
-    expect(reset).not.toEqual(keep);
-  },
-);
+  test.each(Object.keys(adapters) as AdapterName[])(
+    '%s: selecting every block is training without a selector',
+    async (adapter) => {
+      const results = [];
+      for (const selector of [
+        fixed(),
+        lisa({ active: 5, interval: 2 }),
+        ist({ active: 5, interval: 2, examples: 2 }),
+      ]) {
+        const { run } = await train(model, adapters[adapter](), selector);
+        results.push([
+          run.losses,
+          run.evaluations,
+          run.model.parameters.map(({ variable }) => [...variable.dataSync()]),
+        ]);
+        run.dispose();
+      }
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+    },
+  );
 
-test.each<[AdapterName, SelectorName, Omit<TrainingOptions, 'steps'>]>([
-  ['full', 'lisa', { optimizerState: 'offload' }],
-  ['full', 'ila', { optimizerState: 'offload', recompute: true }],
-  ['full', 'schedule of fixed and lisa', { optimizerState: 'reset', gradientAccumulation: 2 }],
-  ['lora q v', 'ist', { optimizerState: 'keep', evaluateEvery: 2 }],
-  ['lora all-linear', 'ist with a pinned block', { optimizerState: 'reset', warmupSteps: 2, schedule: 'cosine' }],
-  ['lora all-linear', 'ila', { optimizerState: 'keep' }],
-  ['lora with saved modules', 'lisa', { optimizerState: 'reset', gradientAccumulation: 2 }],
-  ['lora with saved modules', 'ila rank', { optimizerState: 'offload', evaluationExamples: 0 }],
-])(
-  '%s × %s with %j: a run that crashed or was interrupted goes on to the same bytes',
-  async (adapter, selector, more) => {
-    const { whole, trials } = await resumeTrials({
-      model,
-      data,
-      plugins: () => ({
-        adapter: adapters[adapter](),
-        selector: selectors[selector](),
-        optimizer: adamw({ learningRate: 1e-2 }),
-      }),
-      training: { ...training, ...more, checkpointEvery: 3 },
-      // Before the first checkpoint, between two, and after the last step.
-      crashEvery: 2,
-    });
-    for (const trial of trials) expect(trial).toEqual({ what: trial.what, record: whole.record });
-  },
-);
+  test.each(['lora all-linear', 'full'] as const)(
+    '%s × lisa: offloaded state is kept state, and reset state is not',
+    async (adapter) => {
+      const losses = [];
+      for (const optimizerState of ['reset', 'keep', 'offload'] as const) {
+        const { run } = await train(model, adapters[adapter](), lisa({ active: 1, interval: 1 }), { optimizerState });
+        losses.push(run.losses);
+        run.dispose();
+      }
+      const [reset, keep, offload] = losses;
+      expect(offload).toEqual(keep);
+      expect(reset).not.toEqual(keep);
+    },
+  );
+
+  test.each<[AdapterName, SelectorName, Omit<TrainingOptions, 'steps'>]>([
+    ['full', 'lisa', { optimizerState: 'offload' }],
+    ['full', 'ila', { optimizerState: 'offload', recompute: true }],
+    ['full', 'schedule of fixed and lisa', { optimizerState: 'reset', gradientAccumulation: 2 }],
+    ['lora q v', 'ist', { optimizerState: 'keep', evaluateEvery: 2 }],
+    ['lora all-linear', 'ist with a pinned block', { optimizerState: 'reset', warmupSteps: 2, schedule: 'cosine' }],
+    ['lora all-linear', 'ila', { optimizerState: 'keep' }],
+    ['lora with saved modules', 'lisa', { optimizerState: 'reset', gradientAccumulation: 2 }],
+    ['lora with saved modules', 'ila rank', { optimizerState: 'offload', evaluationExamples: 0 }],
+  ])(
+    '%s × %s with %j: a run that crashed or was interrupted goes on to the same bytes',
+    async (adapter, selector, more) => {
+      const { whole, trials } = await resumeTrials({
+        model,
+        data,
+        plugins: () => ({
+          adapter: adapters[adapter](),
+          selector: selectors[selector](),
+          optimizer: adamw({ learningRate: 1e-2 }),
+        }),
+        training: { ...training, ...more, checkpointEvery: 3 },
+        // Before the first checkpoint, between two, and after the last step.
+        crashEvery: 2,
+      });
+      for (const trial of trials) expect(trial).toEqual({ what: trial.what, record: whole.record });
+    },
+  );
+});

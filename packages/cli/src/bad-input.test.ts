@@ -23,11 +23,25 @@ describe('flags', () => {
     [['--adapter.rank', 'big'], /^--adapter\.rank takes integer, not "big"$/],
     [['--adaptr.rank', '3'], /^unknown option --adaptr\.rank; did you mean --adapter\.rank\?$/],
     [['--data.limt', '3'], /unknown option "limt": did you mean "limit"\?/],
-    [['--backend', 'tensorflow'], /^backend "tensorflow" is not installed: npm i @tensorflow\/tfjs-node/],
+    [['--backend', 'webgpu'], /^backend "webgpu" is not installed: npm i @tensorflow\/tfjs-backend-webgpu/],
     [['--config', 'absent.config.ts'], /^absent\.config\.ts: there is no such config file/],
   ])('%j', async (flags, message) => {
     expect(line(await train(...flags))).toMatch(message);
     expect(existsSync('runs/bad')).toBe(false);
+  });
+
+  (process.env.LFT_TENSORFLOW ? test.skip : test)('a backend whose own package is missing', async () => {
+    expect(line(await train('--backend', 'tensorflow'))).toBe(
+      'backend "tensorflow": @tensorflow/tfjs-node is not installed: npm i @tensorflow/tfjs-node@4.22.0 --ignore-scripts, then lft setup tensorflow',
+    );
+  });
+
+  test.each<[args: string[], message: RegExp]>([
+    [['tensorflw'], /^there is nothing to set up for "tensorflw"/],
+    [[], /^missing required argument 'backend'$/],
+    [['tensorflow', '--library', 'nowhere'], /tfjs-node is not installed in|holds no TensorFlow library/],
+  ])('setup %j', async (args, message) => {
+    expect(line({ ...(await lft('setup', ...args)), stdout: '' })).toMatch(message);
   });
 
   test('a command that is misspelt', async () => {

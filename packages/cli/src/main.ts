@@ -33,6 +33,7 @@ const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/inspect.js'),
   },
   { name: 'doctor', summary: 'check what works on this machine', load: () => import('./commands/doctor.js') },
+  { name: 'setup', summary: 'build what a backend needs', load: () => import('./commands/setup.js') },
 ];
 
 const EXAMPLES = `
@@ -88,7 +89,7 @@ async function run(argv: readonly string[], output: Output): Promise<number> {
     command
       .summary(entry.summary)
       .usage('[options]')
-      .allowExcessArguments(entry.name === 'inspect');
+      .allowExcessArguments(entry.name === 'inspect' || entry.name === 'setup');
     if (entry.name !== name) continue;
     const { define } = await entry.load();
     await define(command, {

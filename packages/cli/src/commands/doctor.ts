@@ -1,7 +1,7 @@
 import os from 'node:os';
 import { LftError } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { BACKENDS, type BackendFacts, installedBackend, startBackend } from '../backends.js';
+import { BACKENDS, type BackendFacts, backendPackage, startBackend } from '../backends.js';
 import { findPlugin, knownPlugins, type PluginKind } from '../plugins/find-plugin.js';
 import { bytesText } from '../terminal/numbers.js';
 import type { Output } from '../terminal/output.js';
@@ -89,7 +89,7 @@ function checkNode(): Finding {
 
 async function checkBackend(backend: BackendFacts): Promise<Finding> {
   const { name, about, package: packageName } = backend;
-  if (packageName && !installedBackend(backend)) {
+  if (packageName && !(await backendPackage(backend).catch(() => true))) {
     return { name, works: false, state: 'not installed', remedy: `npm i ${packageName}` };
   }
   try {
@@ -99,6 +99,8 @@ async function checkBackend(backend: BackendFacts): Promise<Finding> {
     if (wrong) return { name, works: false, state: `computes wrongly: ${wrong}`, remedy: 'use another backend' };
     return { name, works: true, state: `works (${Math.ceil(performance.now() - started)} ms)`, remedy: about };
   } catch (error) {
+    const { state: why, remedy: what } = (LftError.is(error) ? error.facts : {}) as Partial<Finding>;
+    if (why && what) return { name, works: false, state: why, remedy: what };
     const message = LftError.is(error)
       ? error.message.replace(/^backend "[^"]*":? /, '')
       : String((error as Error).message ?? error);

@@ -1,0 +1,184 @@
+import { bfloat16FromFloat32, FrozenWeight, keyedRandom, ops, useBackend } from '@lft/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { whereInstalled } from '../__testing__/where-installed.js';
+import { nodeBackend } from '../node-binding.js';
+import { useTensorFlow } from '../use-tensorflow.js';
+import { attentionParts } from './attention.js';
+
+/** Sums of some tens of f32 products, in another order. */
+const F32 = 1e-5;
+/** Two operands and a result that are each rounded to 8 bits: 2⁻⁹ each, and some slack for sums that cancel. */
+const BF16 = 1.5e-2;
+
+function draws(name: string, shape: readonly number[]): Float32Array {
+  const random = keyedRandom(5, name);
+  return Float32Array.from({ length: tf.util.sizeFromShape([...shape]) }, () => random.normal());
+}
+
+type Shapes = Readonly<Record<string, readonly number[]>>;
+interface Result {
+  readonly y: Float32Array;
+  readonly gradients: Float32Array[];
+}
+
+/** Value and gradients of Σ w∘y. */
+function evaluate(shapes: Shapes, run: (inputs: Record<string, tf.Tensor>) => tf.Tensor): Result {
+  return tf.tidy(() => {
+    const names = Object.keys(shapes);
+    const inputs = names.map((name) => tf.tensor(draws(name, shapes[name]!), [...shapes[name]!], 'float32'));
+    const byName = Object.fromEntries(names.map((name, i) => [name, inputs[i]!]));
+    const y = run(byName);
+    const { grads } = tf.engine().gradients(
+      () => {
+        const result = run(byName);
+        return tf.sum(tf.mul(result, tf.tensor(draws('weights', result.shape), result.shape))) as tf.Scalar;
+      },
+      inputs,
+      undefined,
+      true,
+    );
+    return { y: y.dataSync() as Float32Array, gradients: grads.map((each) => each.dataSync() as Float32Array) };
+  });
+}
+
+/** Largest difference over the largest value. */
+function difference(actual: Float32Array, expected: Float32Array): number {
+  expect(actual.length).toBe(expected.length);
+  const scale = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  return actual.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i]!)), 0) / scale;
+}
+
+async function compare(shapes: Shapes, run: Parameters<typeof evaluate>[1], within: number): Promise<void> {
+  await useBackend('cpu');
+  const expected = evaluate(shapes, run);
+  await useTensorFlow();
+  evaluate(shapes, run);
+  const before = [tf.memory().numTensors, nodeBackend().binding.getNumOfTensors()];
+  const actual = evaluate(shapes, run);
+  expect([tf.memory().numTensors, nodeBackend().binding.getNumOfTensors()]).toEqual(before);
+  expect(difference(actual.y, expected.y)).toBeLessThan(within);
+  actual.gradients.forEach((gradient, i) => {
+    expect(difference(gradient, expected.gradients[i]!)).toBeLessThan(within);
+  });
+}
+
+const WEIGHT = [24, 16] as const;
+const values = draws('frozen', WEIGHT);
+const frozen = {
+  f32: new FrozenWeight('w', WEIGHT, values),
+  bf16: new FrozenWeight('w', WEIGHT, bfloat16FromFloat32(values)),
+};
+const tolerances = { f32: F32, bf16: BF16 };
+
+whereInstalled('the kernels give the reference’s value and gradients, and leave nothing', () => {
+  test.each(['f32', 'bf16'] as const)('linear, frozen %s weight', (format) =>
+    compare({ x: [7, 16] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen[format]), tolerances[format]),
+  );
+
+  test.each(['f32', 'bf16'] as const)('cross-entropy, frozen %s head, in chunks of rows', (format) => {
+    const targets = Int32Array.from({ length: 7 }, (_, n) => (n * 5) % 24);
+    return compare(
+      { h: [7, 16] },
+      ({ h }) => ops.linearCrossEntropy(h as tf.Tensor2D, frozen[format], targets, true, 3 * 24),
+      tolerances[format],
+    );
+  });
+
+  test('cross-entropy, trained head, in chunks of rows', () => {
+    const targets = Int32Array.from({ length: 7 }, (_, n) => (n * 5) % 24);
+    return compare(
+      { h: [7, 16], weight: WEIGHT },
+      ({ h, weight }) => ops.linearCrossEntropy(h as tf.Tensor2D, weight as tf.Tensor2D, targets, true, 3 * 24),
+      F32,
+    );
+  });
+
+  test.each<{
+    name: string;
+    batch: number;
+    queries: number;
+    keys: number;
+    heads: number;
+    kvHeads: number;
+    segments?: Int32Array;
+  }>([
+    { name: 'as many heads as key-value heads', batch: 2, queries: 3, keys: 3, heads: 2, kvHeads: 2 },
+    { name: 'grouped heads', batch: 2, queries: 5, keys: 5, heads: 6, kvHeads: 2 },
+    {
+      name: 'documents',
+      batch: 2,
+      queries: 4,
+      keys: 4,
+      heads: 2,
+      kvHeads: 1,
+      segments: Int32Array.of(0, 0, 1, 1, 0, 0, -1, -1),
+    },
+    { name: 'one query with past keys', batch: 2, queries: 1, keys: 4, heads: 4, kvHeads: 2 },
+    { name: 'queries with past keys', batch: 1, queries: 2, keys: 5, heads: 2, kvHeads: 2 },
+  ])('attention: $name', async ({ batch, queries, keys, heads, kvHeads, segments }) => {
+    const shapes = { q: [batch, queries, heads, 4], k: [batch, keys, kvHeads, 4], v: [batch, keys, kvHeads, 4] };
+    // As in a pass: one mask, alive until the backward is done.
+    const mask = new ops.CausalMask(batch, queries, keys, segments);
+    await compare(
+      shapes,
+      ({ q, k, v }) => ops.attention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, mask, 0.6),
+      F32,
+    );
+    mask.dispose();
+  });
+
+  test('the rest: norm, rotary, swiglu, embedding, product', async () => {
+    await compare({ x: [5, 8], w: [8] }, ({ x, w }) => ops.rmsNorm(x as tf.Tensor2D, w as tf.Tensor1D, 1e-5), F32);
+    await compare(
+      { gate: [5, 8], up: [5, 8] },
+      ({ gate, up }) => ops.swiglu(gate as tf.Tensor2D, up as tf.Tensor2D),
+      F32,
+    );
+    await compare(
+      { table: [6, 4] },
+      ({ table }) => ops.embedding(table as tf.Tensor2D, tf.tensor1d([1, 5, 1, 0], 'int32')),
+      F32,
+    );
+    await compare(
+      { a: [5, 3], b: [4, 5] },
+      ({ a, b }) => ops.matmul(a as tf.Tensor2D, b as tf.Tensor2D, { transposeA: true, transposeB: true }),
+      F32,
+    );
+    await compare(
+      { x: [5, 2, 4] },
+      ({ x }) => ops.rotary(x as tf.Tensor3D, tf.fill([5, 1, 4], 0.8), tf.fill([5, 1, 4], 0.6)),
+      F32,
+    );
+  });
+
+  test('other backends keep their own gradients', async () => {
+    await useTensorFlow();
+    evaluate({ x: [7, 16] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen.bf16));
+    await useBackend('wasm');
+    const wasm = evaluate({ x: [7, 16] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen.bf16));
+    await useBackend('cpu');
+    const cpu = evaluate({ x: [7, 16] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen.bf16));
+    // bf16 activations would differ by 1e-3.
+    expect(difference(wasm.gradients[0]!, cpu.gradients[0]!)).toBeLessThan(F32);
+  });
+});
+
+describe('attention in parts', () => {
+  test('what fits goes at once', () => {
+    expect(attentionParts(2, 3, 10, 60)).toEqual([[{ row: 0, rows: 2, head: 0, heads: 3 }]]);
+  });
+
+  test('rows, and heads where a row is too large', () => {
+    expect(attentionParts(3, 3, 10, 60)).toEqual([
+      [{ row: 0, rows: 2, head: 0, heads: 3 }],
+      [{ row: 2, rows: 1, head: 0, heads: 3 }],
+    ]);
+    expect(attentionParts(1, 3, 10, 20)).toEqual([
+      [
+        { row: 0, rows: 1, head: 0, heads: 2 },
+        { row: 0, rows: 1, head: 2, heads: 1 },
+      ],
+    ]);
+    expect(attentionParts(1, 2, 10, 5)[0]).toHaveLength(2);
+  });
+});
