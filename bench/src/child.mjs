@@ -28,6 +28,12 @@ export function runChild(program, settings, { python, limitSeconds = 1800 } = {}
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 1000 * limitSeconds,
     });
+    // A driver that is told to end takes the process that it waits for along.
+    const end = () => {
+      child.kill();
+      process.exit(143);
+    };
+    process.once('SIGTERM', end);
     let output = '';
     let errors = '';
     child.stdout.on('data', (data) => {
@@ -38,6 +44,7 @@ export function runChild(program, settings, { python, limitSeconds = 1800 } = {}
     });
     child.on('error', (error) => resolve({ began, failed: error.message }));
     child.on('close', (code, signal) => {
+      process.off('SIGTERM', end);
       if (code !== 0) return resolve({ began, failed: signal ? `ended by ${signal}` : reason(errors) });
       const result = JSON.parse(output.trim().split('\n').at(-1));
       const seconds = (Date.now() - began) / 1000;

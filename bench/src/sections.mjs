@@ -33,7 +33,7 @@ export function peakSection(peaks) {
       ...sizes.map((size) => bySize[size]?.toFixed(0) ?? NONE),
     ]),
     notes: [
-      'The largest figure of a format is the peak that steps are measured by; int8 steps are measured by that of bf16.',
+      'The largest figure of a format is the peak that steps are measured by; int8 steps by that of bf16. It is the most of two rounds, at the beginning and the end.',
     ],
   };
 }
