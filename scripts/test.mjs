@@ -44,6 +44,37 @@ function optionalTools() {
   return Object.fromEntries(Object.entries(found).filter(([name, value]) => value && !process.env[name]));
 }
 
+/** Where a build of the native backend lies. */
+const ADDON = path.join(
+  root,
+  'packages/backend-native/build',
+  `${process.platform}-${process.arch}`,
+  'lft_native.node',
+);
+
+/** The laws that hold on every backend, once more on the native one: the plugins' conformance, core's runs, the matrix. */
+async function testNative() {
+  const results = path.join(root, 'test-results.native.json');
+  rmSync(results, { force: true });
+  const projects = ['testing', 'lora', 'lisa', 'ist', 'ila'].map((name) => path.join(root, 'packages', name));
+  const code = await step('tests on the native backend', () =>
+    run(
+      path.join(root, 'node_modules', '.bin', 'jest'),
+      [
+        '--projects',
+        ...projects,
+        path.join(root, 'e2e'),
+        '--testPathPatterns',
+        'conformance|core-(adapters|optimizers|runs|selectors)|matrix',
+        '--json',
+        `--outputFile=${results}`,
+      ],
+      { env: { LFT_BACKEND: 'native' } },
+    ),
+  );
+  return { code, results };
+}
+
 function hasTests(folder) {
   const source = path.join(folder, 'src');
   return (
@@ -52,8 +83,7 @@ function hasTests(folder) {
 }
 
 /** Adds one package's results to the totals. */
-function add({ folder, name }) {
-  const file = path.join(folder, RESULTS);
+function add({ folder, name, file = path.join(folder, RESULTS) }) {
   if (!existsSync(file)) {
     if (hasTests(folder)) fail(`${name}: its tests left no results`);
     return;
@@ -86,10 +116,14 @@ try {
     turbo(['run', 'test', '--continue', '--output-logs=new-only'], { env: optionalTools() }),
   );
 
+  const native = existsSync(ADDON) ? await testNative() : undefined;
+
   console.log('');
   const failedBefore = totals.failed;
   for (const each of tested) add(each);
-  if (testsExit !== 0 && totals.failed === failedBefore) fail('tests: the run ended with an error');
+  if (native) add({ folder: root, name: 'on the native backend', file: native.results });
+  if ((testsExit !== 0 || (native && native.code !== 0)) && totals.failed === failedBefore)
+    fail('tests: the run ended with an error');
 } catch (error) {
   console.error(error.message);
   fail('install');

@@ -26,6 +26,9 @@ export function progressView(): (event: ProgressEvent) => void {
       console.log(
         `  ${event.trainable.toLocaleString('en')} trainable values beside ${event.total.toLocaleString('en')} frozen ones (${share} %), backend ${event.backend}`,
       );
+      if (event.backend === 'wasm' && process.platform === 'linux') {
+        console.log(pc.dim('  With a C++ compiler, npm run build:native makes the next run several times faster.'));
+      }
       return;
     }
     if (event.kind === 'evaluate' && event.loss !== undefined) {

@@ -25,7 +25,7 @@ export const define: DefineCommand = (command, { output, exit }) => {
     .option('--chat <message>', "message to answer, through the tokenizer's chat template")
     .option('--template <name>', 'plain|alpaca: how the prompt is put (plain)')
     .option('--weights <format>', 'auto|f32|bf16: how weights are held (auto)')
-    .option('--backend <name>', 'wasm, or what lft doctor lists (wasm)')
+    .option('--backend <name>', 'native, wasm or what lft doctor lists (the fastest that works)')
     .option('--json', 'one JSON object with the text on stdout');
   for (const [name, field] of Object.entries(fieldsOf(generateOptions))) {
     const { expects, description, default: value } = fieldFacts(field);
@@ -55,7 +55,7 @@ async function run(
   const source = flags.model ?? folder?.baseModel;
   if (source === undefined) throw new LftError('options-invalid', 'the model is missing: give --model FOLDER');
 
-  await startBackend(flags.backend ?? 'wasm');
+  await startBackend(flags.backend);
   const adapter = folder && (await loadAdapter(folder));
   const model = await loadModel(source, { weights: weightsOf(flags.weights) });
   const interrupt = onInterrupt(() => undefined);

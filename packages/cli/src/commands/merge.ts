@@ -29,7 +29,7 @@ export const define: DefineCommand = (command, { output }) => {
           { path: flags.out },
         );
       }
-      await startBackend('wasm');
+      await startBackend(undefined);
       const adapter = await loadAdapter(folder);
       const model = await loadModel(source);
       let adapted: AdaptedModel | undefined;

@@ -39,7 +39,7 @@ export function addTrainingFlags(command: Command): Command {
     .option('--resume', 'go on with the run in --out; needs no other flag')
     .option('--config <file>', 'config file (lft.config.ts, where there is one); flags win over it')
     .option('--weights <format>', 'auto|f32|bf16: how frozen weights are held (auto)')
-    .option('--backend <name>', 'wasm, or what lft doctor lists (wasm)')
+    .option('--backend <name>', 'native, wasm or what lft doctor lists (the fastest that works)')
     .option(
       '--sample <prompt>',
       'prompt to answer before and after training; repeatable',

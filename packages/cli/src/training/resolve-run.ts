@@ -5,6 +5,7 @@ import {
   adamw,
   adamwOptions,
   type DataSource,
+  ensureBackend,
   type LayerSelector,
   LftError,
   nearestName,
@@ -57,7 +58,7 @@ export async function resolveRun(gathered: GatheredSettings, command: RunRecord[
   const optimizer = readOptions('optimizer', 'adamw', optimizerValues, adamwOptions);
   const training = resolveTraining(settings.training);
   const weights = oneOf('--weights', settings.weights ?? 'auto', WEIGHTS);
-  const backend = settings.backend ?? 'wasm';
+  const backend = settings.backend ?? (await ensureBackend());
   const samples = settings.samples ?? [];
   const sampleTokens = readInteger(settings.sampleTokens, 64);
   const out = settings.out ?? freeFolder(model, adapter.name, selector.name);

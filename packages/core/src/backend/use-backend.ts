@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { registerElementaryGradients } from '../autodiff/elementary-gradients.js';
 import { LftError } from '../errors/lft-error.js';
+import { OPTIONAL_BACKENDS, startFastest, startOptionalBackend } from './optional-backend.js';
 
 /** Backends that come with the library, imported when they are asked for. */
 const BUNDLED: { readonly [name: string]: () => Promise<unknown> } = {
@@ -17,12 +18,13 @@ const BUNDLED: { readonly [name: string]: () => Promise<unknown> } = {
 export async function useBackend(name = 'wasm'): Promise<string> {
   // The plain JavaScript backend advertises another package on first use; doctor gives such advice here.
   tf.env().set('PROD', true);
+  if (OPTIONAL_BACKENDS.includes(name) && !tf.engine().registryFactory[name]) return startOptionalBackend(name);
   const load = BUNDLED[name];
   if (load && !tf.engine().registryFactory[name]) await load();
   if (!tf.engine().registryFactory[name]) {
     throw new LftError(
       'backend-unavailable',
-      `no backend "${name}": there is ${[...new Set([...Object.keys(BUNDLED), ...Object.keys(tf.engine().registryFactory)])].join(', ')}. Import the package that brings it before it is used.`,
+      `no backend "${name}": there is ${[...new Set([...Object.keys(BUNDLED), ...OPTIONAL_BACKENDS, ...Object.keys(tf.engine().registryFactory)])].join(', ')}. Import the package that brings it before it is used.`,
       { backend: name },
     );
   }
@@ -43,10 +45,14 @@ export async function useBackend(name = 'wasm'): Promise<string> {
   return tf.getBackend();
 }
 
-/** The current backend, or the default one where none was chosen. */
+/**
+ * The current backend. Where none was chosen: the one that the environment's LFT_BACKEND names, else the native one where the project has
+ * it and it works here, else wasm.
+ */
 export async function ensureBackend(): Promise<string> {
   const current = tf.engine().backendName;
-  if (!current) return useBackend();
+  if (!current)
+    return process.env.LFT_BACKEND ? useBackend(process.env.LFT_BACKEND) : ((await startFastest()) ?? useBackend());
   registerElementaryGradients();
   return current;
 }

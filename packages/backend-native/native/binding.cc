@@ -1,0 +1,330 @@
+// What JavaScript sees of the kernels. Tensor memory is named by its address, a number; frozen weights are typed arrays, used where they
+// lie. Every function takes plain numbers and arrays: the shapes were checked on the other side.
+
+#define NAPI_VERSION 8
+#include <node_api.h>
+#include <omp.h>
+
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "elementwise.h"
+#include "fused.h"
+#include "matmul.h"
+#include "memory.h"
+
+namespace {
+
+using lft::Matrix;
+using lft::Type;
+
+// The arguments of one call.
+class Call {
+ public:
+  Call(napi_env env, napi_callback_info info) : env_(env) {
+    size_t count = 24;
+    napi_get_cb_info(env, info, &count, values_, nullptr, nullptr);
+  }
+
+  double Number(int i) const {
+    double value = 0;
+    napi_get_value_double(env_, values_[i], &value);
+    return value;
+  }
+  int64_t Int(int i) const { return static_cast<int64_t>(Number(i)); }
+  bool Bool(int i) const { return Number(i) != 0; }
+
+  // An address, or the data of a typed array; nullptr for 0.
+  template <typename T>
+  T* Data(int i) const {
+    napi_valuetype type;
+    napi_typeof(env_, values_[i], &type);
+    if (type == napi_number) return reinterpret_cast<T*>(static_cast<uintptr_t>(Number(i)));
+    void* data = nullptr;
+    napi_get_typedarray_info(env_, values_[i], nullptr, nullptr, &data, nullptr, nullptr);
+    return static_cast<T*>(data);
+  }
+
+  // The type of a weight: bf16 for a Uint16Array, else f32.
+  Type TypeOf(int i) const {
+    napi_valuetype type;
+    napi_typeof(env_, values_[i], &type);
+    if (type == napi_number) return Type::kF32;
+    napi_typedarray_type array;
+    napi_get_typedarray_info(env_, values_[i], &array, nullptr, nullptr, nullptr, nullptr);
+    return array == napi_uint16_array ? Type::kBf16 : Type::kF32;
+  }
+
+  size_t Bytes(int i) const {
+    napi_typedarray_type type;
+    size_t length;
+    napi_get_typedarray_info(env_, values_[i], &type, &length, nullptr, nullptr, nullptr);
+    switch (type) {
+      case napi_int8_array:
+      case napi_uint8_array:
+      case napi_uint8_clamped_array: return length;
+      case napi_int16_array:
+      case napi_uint16_array: return length * 2;
+      case napi_float64_array:
+      case napi_bigint64_array:
+      case napi_biguint64_array: return length * 8;
+      default: return length * 4;
+    }
+  }
+
+  // A Float64Array of integers, e.g. a shape.
+  int Integers(int i, int64_t* out) const {
+    size_t length;
+    void* data;
+    napi_get_typedarray_info(env_, values_[i], nullptr, &length, &data, nullptr, nullptr);
+    for (size_t k = 0; k < length && k < 8; k++) out[k] = static_cast<int64_t>(static_cast<double*>(data)[k]);
+    return static_cast<int>(length);
+  }
+
+  napi_env env_;
+  napi_value values_[24];
+};
+
+napi_value FromDouble(napi_env env, double value) {
+  napi_value result;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+// Turns what a kernel throws into a JavaScript error; the process stays alive.
+template <napi_value (*Body)(Call&)>
+napi_value Guarded(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  try {
+    return Body(call);
+  } catch (const std::bad_alloc&) {
+    napi_throw_error(env, "LFT_OUT_OF_MEMORY", "out of memory");
+  } catch (const std::exception& error) {
+    napi_throw_error(env, "LFT_NATIVE", error.what());
+  }
+  return nullptr;
+}
+
+napi_value Alloc(Call& c) {
+  void* block = lft::Allocate(static_cast<size_t>(c.Number(0)));
+  if (block == nullptr) throw std::bad_alloc();
+  return FromDouble(c.env_, static_cast<double>(reinterpret_cast<uintptr_t>(block)));
+}
+napi_value Release(Call& c) {
+  lft::Free(c.Data<void>(0));
+  return nullptr;
+}
+napi_value Write(Call& c) {
+  std::memcpy(c.Data<void>(0), c.Data<void>(1), c.Bytes(1));
+  return nullptr;
+}
+// copy(target, source, bytes)
+napi_value Copy(Call& c) {
+  std::memcpy(c.Data<void>(0), c.Data<void>(1), static_cast<size_t>(c.Number(2)));
+  return nullptr;
+}
+napi_value Read(Call& c) {
+  size_t bytes = static_cast<size_t>(c.Number(1));
+  void* data;
+  napi_value buffer;
+  if (napi_create_arraybuffer(c.env_, bytes, &data, &buffer) != napi_ok) throw std::bad_alloc();
+  std::memcpy(data, c.Data<void>(0), bytes);
+  return buffer;
+}
+napi_value BytesInUse(Call& c) { return FromDouble(c.env_, static_cast<double>(lft::BytesInUse())); }
+napi_value BytesPooled(Call& c) { return FromDouble(c.env_, static_cast<double>(lft::BytesPooled())); }
+napi_value TrimPool(Call&) {
+  lft::Trim();
+  return nullptr;
+}
+napi_value SetThreads(Call& c) {
+  omp_set_num_threads(static_cast<int>(c.Int(0)));
+  return nullptr;
+}
+
+// unary(op, x, y, count)
+napi_value UnaryOp(Call& c) {
+  lft::Apply(static_cast<lft::Unary>(c.Int(0)), c.Data<float>(1), c.Data<float>(2), c.Int(3));
+  return nullptr;
+}
+// binary(op, a, b, out, shape, aStrides, bStrides)
+napi_value BinaryOp(Call& c) {
+  int64_t shape[8], a[8], b[8];
+  int rank = c.Integers(4, shape);
+  c.Integers(5, a);
+  c.Integers(6, b);
+  lft::Apply(static_cast<lft::Binary>(c.Int(0)), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), shape, a, b, rank);
+  return nullptr;
+}
+// reduce(op, x, y, outer, inner)
+napi_value ReduceOp(Call& c) {
+  lft::Reduce(static_cast<lft::Reduction>(c.Int(0)), c.Data<float>(1), c.Data<float>(2), c.Int(3), c.Int(4));
+  return nullptr;
+}
+// softmax(x, y, rows, columns)
+napi_value SoftmaxOp(Call& c) {
+  lft::Softmax(c.Data<float>(0), c.Data<float>(1), c.Int(2), c.Int(3));
+  return nullptr;
+}
+// permute(x, out, shape, strides)
+napi_value PermuteOp(Call& c) {
+  int64_t shape[8], strides[8];
+  int rank = c.Integers(2, shape);
+  c.Integers(3, strides);
+  lft::Permute(c.Data<uint32_t>(0), c.Data<uint32_t>(1), shape, strides, rank);
+  return nullptr;
+}
+// copyRows(source, sourceStride, target, targetStride, rows, bytes)
+napi_value CopyRows(Call& c) {
+  auto* source = c.Data<char>(0);
+  auto* target = c.Data<char>(2);
+  int64_t from = c.Int(1), to = c.Int(3), rows = c.Int(4), bytes = c.Int(5);
+  for (int64_t r = 0; r < rows; r++) std::memcpy(target + r * to, source + r * from, bytes);
+  return nullptr;
+}
+// fill(x, count, value)
+napi_value Fill(Call& c) {
+  auto* x = c.Data<float>(0);
+  int64_t count = c.Int(1);
+  float value = static_cast<float>(c.Number(2));
+  for (int64_t i = 0; i < count; i++) x[i] = value;
+  return nullptr;
+}
+// gather(table, ids, out, count, rowBytes): table f32, or bf16 widened
+napi_value Gather(Call& c) {
+  const int32_t* ids = c.Data<int32_t>(1);
+  auto* out = c.Data<float>(2);
+  int64_t count = c.Int(3), width = c.Int(4);
+  if (c.TypeOf(0) == Type::kBf16) {
+    auto* table = c.Data<uint16_t>(0);
+    for (int64_t n = 0; n < count; n++) lft::FromBf16(table + ids[n] * width, out + n * width, width);
+  } else {
+    auto* table = c.Data<float>(0);
+    for (int64_t n = 0; n < count; n++) std::memcpy(out + n * width, table + ids[n] * width, width * 4);
+  }
+  return nullptr;
+}
+// scatterAdd(ids, x, out, count, width): out is zeroed by the caller
+napi_value ScatterAdd(Call& c) {
+  const int32_t* ids = c.Data<int32_t>(0);
+  auto* x = c.Data<float>(1);
+  auto* out = c.Data<float>(2);
+  int64_t count = c.Int(3), width = c.Int(4);
+  for (int64_t n = 0; n < count; n++)
+    for (int64_t i = 0; i < width; i++) out[ids[n] * width + i] += x[n * width + i];
+  return nullptr;
+}
+
+// matmul(a, b, c, rows, inner, columns, transposeA, transposeB, bf16)
+napi_value MatmulOp(Call& c) {
+  int64_t m = c.Int(3), k = c.Int(4), n = c.Int(5);
+  Matrix a{c.Data<void>(0), c.TypeOf(0), m, k, c.Bool(6) ? 1 : k, c.Bool(6) ? m : 1};
+  Matrix b{c.Data<void>(1), c.TypeOf(1), k, n, c.Bool(7) ? 1 : n, c.Bool(7) ? k : 1};
+  lft::Matmul(a, b, c.Data<float>(2), false, c.Bool(8));
+  return nullptr;
+}
+
+// rmsNorm(x, weight, epsilon, y, inverse, rows, width)
+napi_value RmsNormOp(Call& c) {
+  lft::RmsNorm(c.Data<float>(0), c.Data<float>(1), static_cast<float>(c.Number(2)), c.Data<float>(3), c.Data<float>(4), c.Int(5), c.Int(6));
+  return nullptr;
+}
+// rmsNormGradient(dy, x, weight, inverse, dx, rows, width)
+napi_value RmsNormGradientOp(Call& c) {
+  lft::RmsNormInputGradient(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Int(5), c.Int(6));
+  return nullptr;
+}
+// rotary(x, cos, sin, y, rows, heads, width, direction)
+napi_value RotaryOp(Call& c) {
+  lft::Rotary(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Int(4), c.Int(5), c.Int(6),
+              static_cast<float>(c.Number(7)));
+  return nullptr;
+}
+// swiglu(gate, up, y, count)
+napi_value SwigluOp(Call& c) {
+  lft::Swiglu(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Int(3));
+  return nullptr;
+}
+// swigluGradients(dy, gate, up, dgate, dup, count)
+napi_value SwigluGradientsOp(Call& c) {
+  lft::SwigluGradients(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Int(5));
+  return nullptr;
+}
+
+lft::AttentionShape ShapeAt(const Call& c, int i) {
+  return {c.Int(i), c.Int(i + 1), c.Int(i + 2), c.Int(i + 3), c.Int(i + 4), c.Int(i + 5), static_cast<float>(c.Number(i + 6)), c.Data<int32_t>(i + 7)};
+}
+// attention(q, k, v, o, logSum, batch, queries, keys, heads, kvHeads, width, scale, segments)
+napi_value AttentionOp(Call& c) {
+  lft::Attention(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), ShapeAt(c, 5));
+  return nullptr;
+}
+// attentionGradients(dO, q, k, v, o, logSum, dq, dk, dv, batch, …)
+napi_value AttentionGradientsOp(Call& c) {
+  lft::AttentionGradients(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Data<float>(5),
+                          c.Data<float>(6), c.Data<float>(7), c.Data<float>(8), ShapeAt(c, 9));
+  return nullptr;
+}
+// linearCrossEntropy(h, weight, targets, dh, dw, rows, vocabulary, width, bf16) → loss
+napi_value LinearCrossEntropyOp(Call& c) {
+  int64_t rows = c.Int(5), vocabulary = c.Int(6), width = c.Int(7);
+  Matrix weight{c.Data<void>(1), c.TypeOf(1), vocabulary, width, width, 1};
+  return FromDouble(c.env_, lft::LinearCrossEntropy(c.Data<float>(0), weight, c.Data<int32_t>(2), c.Data<float>(3), c.Data<float>(4), rows, c.Bool(8)));
+}
+// adamw(p, m, v, g, count, step, learningRate, weightDecay, beta1, beta2, epsilon, torch)
+napi_value AdamWOp(Call& c) {
+  lft::AdamW hyper{c.Number(8), c.Number(9), static_cast<float>(c.Number(10)), c.Bool(11)};
+  lft::AdamWStep(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Int(4), c.Int(5), c.Number(6), c.Number(7), hyper);
+  return nullptr;
+}
+// squaredNorm(x, count) → Σ x²
+napi_value SquaredNormOp(Call& c) { return FromDouble(c.env_, lft::SquaredNorm(c.Data<float>(0), c.Int(1))); }
+
+napi_value Init(napi_env env, napi_value exports) {
+  struct {
+    const char* name;
+    napi_callback function;
+  } functions[] = {
+      {"alloc", Guarded<Alloc>},
+      {"release", Guarded<Release>},
+      {"write", Guarded<Write>},
+      {"copy", Guarded<Copy>},
+      {"read", Guarded<Read>},
+      {"bytesInUse", Guarded<BytesInUse>},
+      {"bytesPooled", Guarded<BytesPooled>},
+      {"trim", Guarded<TrimPool>},
+      {"setThreads", Guarded<SetThreads>},
+      {"unary", Guarded<UnaryOp>},
+      {"binary", Guarded<BinaryOp>},
+      {"reduce", Guarded<ReduceOp>},
+      {"softmax", Guarded<SoftmaxOp>},
+      {"permute", Guarded<PermuteOp>},
+      {"copyRows", Guarded<CopyRows>},
+      {"fill", Guarded<Fill>},
+      {"gather", Guarded<Gather>},
+      {"scatterAdd", Guarded<ScatterAdd>},
+      {"matmul", Guarded<MatmulOp>},
+      {"rmsNorm", Guarded<RmsNormOp>},
+      {"rmsNormGradient", Guarded<RmsNormGradientOp>},
+      {"rotary", Guarded<RotaryOp>},
+      {"swiglu", Guarded<SwigluOp>},
+      {"swigluGradients", Guarded<SwigluGradientsOp>},
+      {"attention", Guarded<AttentionOp>},
+      {"attentionGradients", Guarded<AttentionGradientsOp>},
+      {"linearCrossEntropy", Guarded<LinearCrossEntropyOp>},
+      {"adamw", Guarded<AdamWOp>},
+      {"squaredNorm", Guarded<SquaredNormOp>},
+  };
+  for (auto& [name, function] : functions) {
+    napi_value value;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
+    napi_set_named_property(env, exports, name, value);
+  }
+  return exports;
+}
+
+}  // namespace
+
+NAPI_MODULE(lft_native, Init)

@@ -1,0 +1,45 @@
+#pragma once
+#include <cstdint>
+
+#include "matmul.h"
+
+namespace lft {
+
+// y [rows, width] = x·inverse∘weight, inverse [rows] = 1/sqrt(mean(x²) + epsilon).
+void RmsNorm(const float* x, const float* weight, float epsilon, float* y, float* inverse, int64_t rows, int64_t width);
+// dx = inverse·(g − x̂·mean(g∘x̂)) with g = dy∘weight.
+void RmsNormInputGradient(const float* dy, const float* x, const float* weight, const float* inverse, float* dx, int64_t rows,
+                          int64_t width);
+
+// Rotates the halves of every head: x [rows, heads, width], cos and sin [rows, width]. direction −1 is the gradient.
+void Rotary(const float* x, const float* cos, const float* sin, float* y, int64_t rows, int64_t heads, int64_t width, float direction);
+
+void Swiglu(const float* gate, const float* up, float* y, int64_t count);
+void SwigluGradients(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t count);
+
+struct AttentionShape {
+  int64_t batch, queries, keys, heads, kv_heads, width;
+  float scale;
+  // [batch, keys] document of every key position, or nullptr.
+  const int32_t* segments;
+};
+
+// o [batch, queries, heads, width]; log_sum [batch, heads, queries] is kept for the gradient.
+void Attention(const float* q, const float* k, const float* v, float* o, float* log_sum, const AttentionShape& shape);
+void AttentionGradients(const float* d_o, const float* q, const float* k, const float* v, const float* o, const float* log_sum, float* dq,
+                        float* dk, float* dv, const AttentionShape& shape);
+
+// Σ −log softmax(h·Wᵀ)[target]; with dh its gradient, with dw (f32 [vocabulary, width]) the weight's too.
+double LinearCrossEntropy(const float* h, const Matrix& weight, const int32_t* targets, float* dh, float* dw, int64_t rows, bool round);
+
+struct AdamW {
+  double beta1, beta2;
+  float epsilon;
+  bool torch;
+};
+void AdamWStep(float* p, float* m, float* v, const float* g, int64_t count, int64_t step, double learning_rate, double weight_decay,
+               const AdamW& hyper);
+
+double SquaredNorm(const float* x, int64_t count);
+
+}  // namespace lft

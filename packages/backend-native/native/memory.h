@@ -1,0 +1,23 @@
+#pragma once
+#include <cstddef>
+
+namespace lft {
+
+// Tensor memory: 64-byte aligned blocks, rounded up to size classes and kept for the next tensor of the class, since a training step
+// asks for the same sizes again and again.
+
+// Returns nullptr when the system has no memory left.
+void* Allocate(size_t bytes);
+void Free(void* block);
+
+// Bytes handed out, and bytes kept for later.
+size_t BytesInUse();
+size_t BytesPooled();
+
+// Gives pooled memory back to the system.
+void Trim();
+
+// Scratch memory of the calling kernel, reused by the next: valid until the same slot is asked for again.
+void* Scratch(int slot, size_t bytes);
+
+}  // namespace lft

@@ -1,0 +1,136 @@
+/** Address of a block of native memory; 0 is none. */
+export type Pointer = number;
+
+/** A weight or other typed array that a kernel reads where it lies, or the address of tensor memory. */
+export type Source = Pointer | Float32Array | Uint16Array | Int32Array;
+
+/** The kernels, as native/binding.cc exports them. Sizes are in values unless said. */
+export interface Addon {
+  /** @throws Error LFT_OUT_OF_MEMORY */
+  alloc(bytes: number): Pointer;
+  release(block: Pointer): void;
+  write(target: Pointer, source: NodeJS.TypedArray): void;
+  copy(target: Pointer, source: Source, bytes: number): void;
+  read(source: Pointer, bytes: number): ArrayBuffer;
+  bytesInUse(): number;
+  bytesPooled(): number;
+  trim(): void;
+  setThreads(count: number): void;
+  unary(op: number, x: Pointer, y: Pointer, count: number): void;
+  binary(
+    op: number,
+    a: Pointer,
+    b: Pointer,
+    out: Pointer,
+    shape: Float64Array,
+    aStrides: Float64Array,
+    bStrides: Float64Array,
+  ): void;
+  reduce(op: number, x: Pointer, y: Pointer, outer: number, inner: number): void;
+  softmax(x: Pointer, y: Pointer, rows: number, columns: number): void;
+  permute(x: Pointer, out: Pointer, shape: Float64Array, strides: Float64Array): void;
+  copyRows(
+    source: Pointer,
+    sourceBytes: number,
+    target: Pointer,
+    targetBytes: number,
+    rows: number,
+    bytes: number,
+  ): void;
+  fill(x: Pointer, count: number, value: number): void;
+  gather(table: Source, ids: Source, out: Pointer, count: number, width: number): void;
+  scatterAdd(ids: Source, x: Pointer, out: Pointer, count: number, width: number): void;
+  /** c [rows, columns] = a·b; with `bf16`, f32 operands are rounded for the matrix units. */
+  matmul(
+    a: Source,
+    b: Source,
+    c: Pointer,
+    rows: number,
+    inner: number,
+    columns: number,
+    transposeA: number,
+    transposeB: number,
+    bf16: number,
+  ): void;
+  rmsNorm(
+    x: Pointer,
+    weight: Pointer,
+    epsilon: number,
+    y: Pointer,
+    inverse: Pointer,
+    rows: number,
+    width: number,
+  ): void;
+  rmsNormGradient(
+    dy: Pointer,
+    x: Pointer,
+    weight: Pointer,
+    inverse: Pointer,
+    dx: Pointer,
+    rows: number,
+    width: number,
+  ): void;
+  rotary(
+    x: Pointer,
+    cos: Pointer,
+    sin: Pointer,
+    y: Pointer,
+    rows: number,
+    heads: number,
+    width: number,
+    direction: number,
+  ): void;
+  swiglu(gate: Pointer, up: Pointer, y: Pointer, count: number): void;
+  swigluGradients(dy: Pointer, gate: Pointer, up: Pointer, dgate: Pointer, dup: Pointer, count: number): void;
+  attention(q: Pointer, k: Pointer, v: Pointer, o: Pointer, logSum: Pointer, ...shape: AttentionShape): void;
+  attentionGradients(
+    dO: Pointer,
+    q: Pointer,
+    k: Pointer,
+    v: Pointer,
+    o: Pointer,
+    logSum: Pointer,
+    dq: Pointer,
+    dk: Pointer,
+    dv: Pointer,
+    ...shape: AttentionShape
+  ): void;
+  /** Gives the summed loss; `dh` and `dw` may be 0. */
+  linearCrossEntropy(
+    h: Pointer,
+    weight: Source,
+    targets: Int32Array,
+    dh: Pointer,
+    dw: Pointer,
+    rows: number,
+    vocabulary: number,
+    width: number,
+    bf16: number,
+  ): number;
+  adamw(
+    p: Pointer,
+    m: Pointer,
+    v: Pointer,
+    g: Pointer,
+    count: number,
+    step: number,
+    learningRate: number,
+    weightDecay: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    torch: number,
+  ): void;
+  squaredNorm(x: Pointer, count: number): number;
+}
+
+export type AttentionShape = [
+  batch: number,
+  queries: number,
+  keys: number,
+  heads: number,
+  kvHeads: number,
+  width: number,
+  scale: number,
+  segments: Source,
+];

@@ -1,0 +1,1 @@
+export { type NativeOptions, nativeProblem, useNative } from './use-native.js';

@@ -1,0 +1,120 @@
+import type { FrozenWeight } from '@lft/core';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { NativeBackend } from '../native-backend.js';
+import type { Kernel } from './kernel.js';
+
+const rounding = (backend: NativeBackend) => (backend.precision === 'bf16' ? 1 : 0);
+
+function multiply(
+  backend: NativeBackend,
+  a: tf.TensorInfo,
+  b: tf.TensorInfo,
+  transposeA: boolean,
+  transposeB: boolean,
+): tf.TensorInfo {
+  const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
+  const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
+  const rows = transposeA ? aColumns : aRows;
+  const inner = transposeA ? aRows : aColumns;
+  const columns = transposeB ? bRows : bColumns;
+  const batch = a.shape.slice(0, -2).reduce((product, size) => product * size, 1);
+  const out = backend.output([...a.shape.slice(0, -2), rows, columns], 'float32');
+  for (let i = 0; i < batch; i++) {
+    backend.addon.matmul(
+      backend.pointer(a) + 4 * i * aRows * aColumns,
+      backend.pointer(b) + 4 * i * bRows * bColumns,
+      backend.pointer(out) + 4 * i * rows * columns,
+      rows,
+      inner,
+      columns,
+      Number(transposeA),
+      Number(transposeB),
+      rounding(backend),
+    );
+  }
+  return out;
+}
+
+type Matrices = { a: tf.TensorInfo; b: tf.TensorInfo };
+type Transposes = { transposeA: boolean; transposeB: boolean };
+
+export const products: readonly Kernel[] = [
+  {
+    name: 'BatchMatMul',
+    run: (backend, { a, b }: Matrices, { transposeA, transposeB }: Transposes) =>
+      multiply(backend, a, b, transposeA ?? false, transposeB ?? false),
+  },
+  {
+    name: 'LftMatmul',
+    run: (backend, { a, b }: Matrices, { transposeA, transposeB }: Transposes) =>
+      multiply(backend, a, b, transposeA, transposeB),
+  },
+  {
+    // y = x·Wᵀ with the weight where it lies, f32 or bf16
+    name: 'LftLinear',
+    run(backend, { x }: { x: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
+      const rows = x.shape[0]!;
+      const y = backend.output([rows, weight.rows], 'float32');
+      backend.addon.matmul(
+        backend.pointer(x),
+        weight.data,
+        backend.pointer(y),
+        rows,
+        weight.columns,
+        weight.rows,
+        0,
+        1,
+        rounding(backend),
+      );
+      return y;
+    },
+  },
+  {
+    // dx = dy·W
+    name: 'LftLinearInputGradient',
+    run(backend, { dy }: { dy: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
+      const rows = dy.shape[0]!;
+      const dx = backend.output([rows, weight.columns], 'float32');
+      backend.addon.matmul(
+        backend.pointer(dy),
+        weight.data,
+        backend.pointer(dx),
+        rows,
+        weight.rows,
+        weight.columns,
+        0,
+        0,
+        rounding(backend),
+      );
+      return dx;
+    },
+  },
+  {
+    name: 'LftLinearCrossEntropy',
+    run(
+      backend,
+      inputs: { h: tf.TensorInfo; weight?: tf.TensorInfo },
+      attributes: { targets: Int32Array; weight?: FrozenWeight; gradients: 'none' | 'hidden' | 'hidden and weight' },
+    ) {
+      const { h } = inputs;
+      const [rows, width] = h.shape as [number, number];
+      const vocabulary = attributes.weight?.rows ?? inputs.weight!.shape[0]!;
+      const dh = backend.output(attributes.gradients === 'none' ? [1] : h.shape, 'float32');
+      const dw = backend.output(attributes.gradients === 'hidden and weight' ? [vocabulary, width] : [1], 'float32');
+      const sum = backend.addon.linearCrossEntropy(
+        backend.pointer(h),
+        attributes.weight?.data ?? backend.pointer(inputs.weight!),
+        attributes.targets,
+        attributes.gradients === 'none' ? 0 : backend.pointer(dh),
+        attributes.gradients === 'hidden and weight' ? backend.pointer(dw) : 0,
+        rows,
+        vocabulary,
+        width,
+        rounding(backend),
+      );
+      const loss = backend.output([], 'float32');
+      backend.addon.write(backend.pointer(loss), Float32Array.of(sum));
+      return [loss, dh, dw];
+    },
+  },
+];

@@ -1,0 +1,75 @@
+import { LftError, useBackend } from '@lft/core';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { elementwise, FLOAT_ONLY, reduction } from './kernels/elementwise.js';
+import { fused } from './kernels/fused.js';
+import type { Kernel } from './kernels/kernel.js';
+import { layout, takesLayout } from './kernels/layout.js';
+import { runPlain, tellPlain } from './kernels/plain.js';
+import { products } from './kernels/products.js';
+import { loadAddon } from './load-addon.js';
+import { NativeBackend } from './native-backend.js';
+
+export const NAME = 'native';
+
+export interface NativeOptions {
+  /**
+   * `bf16` (default) multiplies on the bf16 units: products with bf16 weights and, as autocast does, of trained f32 matrices too; sums are
+   * f32. `f32` multiplies f32 operands as they are; bf16 weights still round the values beside them.
+   */
+  readonly precision?: 'f32' | 'bf16';
+  /** Threads of the kernels. Default: one a core. @throws LftError options-invalid below 1 or above the cores */
+  readonly threads?: number;
+}
+
+/** Makes the native backend the current one. @throws LftError backend-unavailable where the addon is not there */
+export async function useNative({ precision = 'f32', threads }: NativeOptions = {}): Promise<string> {
+  const addon = loadAddon(threads);
+  if (tf.engine().registryFactory[NAME]) tf.removeBackend(NAME);
+  tf.registerBackend(NAME, () => new NativeBackend(addon, precision), 3);
+  registerKernels();
+  return useBackend(NAME);
+}
+
+function registerKernels(): void {
+  const own = new Map<string, Kernel>(
+    [...elementwise, ...reduction, ...layout, ...products, ...fused].map((kernel) => [kernel.name, kernel]),
+  );
+  const layoutNames = new Set(layout.map(({ name }) => name));
+  for (const { kernelName } of tf.getKernelsForBackend(NAME)) tf.unregisterKernel(kernelName, NAME);
+  for (const kernel of own.values()) {
+    tf.registerKernel({
+      kernelName: kernel.name,
+      backendName: NAME,
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        const native = backend as NativeBackend;
+        const tensors = Object.values(inputs).flat().filter(Boolean) as tf.TensorInfo[];
+        const takes =
+          (!FLOAT_ONLY.has(kernel.name) || tensors.every(({ dtype }) => dtype === 'float32')) &&
+          (!layoutNames.has(kernel.name) || takesLayout(kernel.name, tensors, attrs ?? {}));
+        return takes ? kernel.run(native, inputs, attrs ?? {}) : runPlain(native, kernel.name, inputs, attrs);
+      },
+    });
+  }
+  for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
+    if (own.has(kernelName)) continue;
+    tf.registerKernel({
+      kernelName,
+      backendName: NAME,
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        tellPlain(kernelName);
+        return runPlain(backend as NativeBackend, kernelName, inputs, attrs);
+      },
+    });
+  }
+}
+
+/** Kept for callers that check before they choose. */
+export function nativeProblem(): string | undefined {
+  try {
+    loadAddon(undefined);
+    return undefined;
+  } catch (error) {
+    return LftError.is(error) ? (error as Error).message : String(error);
+  }
+}
