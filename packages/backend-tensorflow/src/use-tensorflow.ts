@@ -90,7 +90,7 @@ function load(found: NodePackage, threads: number | undefined): void {
   if (threads !== undefined) process.env.TF_NUM_INTRAOP_THREADS = String(threads);
   // The library's own notes, e.g. that the plain backend is registered by two packages.
   tf.env().set('PROD', true);
-  restoreUtil(util as unknown as Record<string, unknown>);
+  restoreUtil();
   checkVersion(found);
   try {
     requireFrom(found.root)(found.root);
@@ -111,10 +111,12 @@ function checkLoaded(found: NodePackage, threads: number | undefined): void {
   }
 }
 
-/** tfjs-node 4.22 calls two functions that Node 23 has removed. */
-function restoreUtil(util: Record<string, unknown>): void {
-  util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
-  util.isArray ??= Array.isArray;
+/** tfjs-node 4.22 calls two functions that Node 23 has removed, and Node 22 warns of. */
+function restoreUtil(): void {
+  Object.assign(util, {
+    isNullOrUndefined: (value: unknown) => value === null || value === undefined,
+    isArray: Array.isArray,
+  });
 }
 
 /** Two versions of the tensor library would register kernels in one registry for tensors of the other. */
