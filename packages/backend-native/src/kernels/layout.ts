@@ -5,7 +5,7 @@ import type { Kernel } from './kernel.js';
 const view = (
   name: string,
   input: string,
-  shapeOf: (x: tf.TensorInfo, attributes: Record<string, never>) => number[],
+  shapeOf: (x: tf.TensorInfo, attributes: Record<string, unknown>) => number[],
 ): Kernel => ({
   name,
   run: (backend, inputs: Record<string, tf.TensorInfo>, attributes) =>
@@ -29,7 +29,10 @@ export const layout: readonly Kernel[] = [
   {
     name: 'Slice',
     run(backend, { x }: { x: tf.TensorInfo }, attributes: { begin: number[]; size: number[] }) {
-      const [begin, size] = tf.slice_util.parseSliceParams(x as tf.Tensor, attributes.begin, attributes.size);
+      const [begin, size] = tf.slice_util.parseSliceParams(x as tf.Tensor, attributes.begin, attributes.size) as [
+        number[],
+        number[],
+      ];
       const out = backend.output(size, x.dtype);
       const strides = x.shape.map((_, axis) => x.shape.slice(axis + 1).reduce((product, each) => product * each, 1));
       const first = begin.reduce((at, b, axis) => at + b * strides[axis]!, 0);
