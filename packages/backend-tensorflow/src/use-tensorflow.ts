@@ -9,7 +9,10 @@ import { registerKernels } from './kernels/register-kernels.js';
 import { BACKEND, nodeBackend } from './node-binding.js';
 
 export const tensorFlowOptions = z.object({
-  gpu: z.boolean().optional().describe('true: tfjs-node-gpu; false: tfjs-node; by itself the one that is installed'),
+  gpu: z
+    .boolean()
+    .optional()
+    .describe('true: tfjs-node-gpu; false: tfjs-node; by itself the one that is built, tfjs-node-gpu first'),
   threads: z.number().int().positive().optional().describe('threads of an operation; by itself one a core'),
 });
 export type TensorFlowOptions = z.input<typeof tensorFlowOptions>;
@@ -53,14 +56,15 @@ export function readyPackage(gpu?: boolean): NodePackage | undefined {
 }
 
 function candidates(gpu: boolean | undefined): NodePackage[] {
-  const names = gpu === undefined ? [CPU_PACKAGE, GPU_PACKAGE] : [gpu ? GPU_PACKAGE : CPU_PACKAGE];
+  // Who has built the one for a card wants it used.
+  const names = gpu === undefined ? [GPU_PACKAGE, CPU_PACKAGE] : [gpu ? GPU_PACKAGE : CPU_PACKAGE];
   return names.flatMap((name) => findPackage(name, searchFolders()) ?? []);
 }
 
 function installed(gpu: boolean | undefined): NodePackage {
   const ready = readyPackage(gpu);
   if (ready) return ready;
-  const [unbuilt] = candidates(gpu);
+  const unbuilt = candidates(gpu).at(-1);
   const name = unbuilt?.name ?? (gpu ? GPU_PACKAGE : CPU_PACKAGE);
   const setup = setupCommand(name);
   throw unavailable(
