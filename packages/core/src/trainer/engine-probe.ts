@@ -29,7 +29,7 @@ export interface EngineProbeOptions {
   readonly seed: number;
   /** Examples per pass. */
   readonly batchSize: number;
-  readonly recompute: (batch: Batch) => boolean;
+  readonly recompute: (batch: Batch) => boolean | number;
   restart(): Promise<void>;
   /** Called after every pass, with their number so far in this probe call. */
   onPass(passes: number): void;

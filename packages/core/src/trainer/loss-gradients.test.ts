@@ -64,7 +64,7 @@ describe.each(['wasm', 'cpu'])('on %s, as transformers computes it', (backend) =
       await base.dispose();
     });
 
-    test.each([false, true])(
+    test.each([false, true, 1])(
       'loss, gradient norms and 5 AdamW steps to 1e-4 relative (recompute %s)',
       async (recompute) => {
         const base = await loadModel(path.join(FIXTURES, name));

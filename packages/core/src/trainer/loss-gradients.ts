@@ -80,8 +80,11 @@ export function hiddenStates(request: LossRequest): tf.Tensor2D[] {
 
 export interface GradientRequest extends LossRequest {
   readonly wanted: readonly Wanted[];
-  /** Compute each block again in the backward, so that one block's activations exist at a time. Same numbers. */
-  readonly recompute: boolean;
+  /**
+   * Compute blocks again in the backward instead of keeping their activations: all, none, or so many of those that are differentiated,
+   * from the lowest. One recomputed block's activations exist at a time. Same numbers.
+   */
+  readonly recompute: boolean | number;
 }
 
 export interface LossGradients {
@@ -98,7 +101,7 @@ export interface LossGradients {
 export function lossGradients(request: GradientRequest): LossGradients {
   const geometry = geometryOf(request);
   try {
-    return request.recompute ? recomputed(request, geometry) : taped(request, geometry);
+    return backward(request, geometry);
   } finally {
     geometry.dispose();
   }
@@ -117,72 +120,65 @@ function checkGradients(gradients: (tf.Tensor | null | undefined)[], wanted: rea
   });
 }
 
-/** One tape over everything from the lowest wanted tensor up. */
-function taped(request: GradientRequest, geometry: SequenceGeometry): LossGradients {
-  const { model, wanted } = request;
-  const lowest = lowestStage(wanted);
-  let loss = 0;
-  const gradients = tf.tidy(() => {
-    let prefix: tf.Tensor2D | undefined;
-    if (lowest >= 0) {
-      prefix = embed(request);
-      for (let block = 0; block < Math.min(lowest, model.info.blocks); block++) {
-        const next = tf.tidy(() => runBlock(request, block, prefix!, geometry));
-        prefix.dispose();
-        prefix = next;
-      }
-    }
-    const { value, grads } = tf.engine().gradients(
-      () => {
-        let x = prefix ?? embed(request);
-        for (let block = Math.max(0, lowest); block < model.info.blocks; block++)
-          x = runBlock(request, block, x, geometry);
-        return headLoss(request, x, true);
-      },
-      wanted.map(({ tensor }) => tensor),
-      undefined,
-      true,
-    );
-    loss = value.dataSync()[0]!;
-    return checkGradients(grads, wanted);
-  });
-  return { loss, gradients };
+/** Stages that are differentiated on one tape: −1 the embedding, 0 … blocks−1 the blocks, blocks the final norm and head. */
+interface Segment {
+  readonly from: number;
+  readonly to: number;
 }
 
-/** A tape over one stage at a time, from the top down, on inputs that the forward pass kept. */
-function recomputed(request: GradientRequest, geometry: SequenceGeometry): LossGradients {
+/** From the top down: what keeps its activations in one piece, then what is computed again, stage by stage. */
+function segmentsOf({ model, wanted, recompute }: GradientRequest): Segment[] {
+  const { blocks } = model.info;
+  const lowest = lowestStage(wanted);
+  const first = Math.max(0, lowest);
+  const again = recompute === true ? blocks : Number(recompute);
+  const top = Math.min(blocks, first + again);
+  const segments: Segment[] = [{ from: top, to: blocks }];
+  for (let stage = top - 1; stage >= first; stage--) segments.push({ from: stage, to: stage });
+  if (lowest < 0) segments.push({ from: -1, to: -1 });
+  return segments;
+}
+
+/** Runs the segments' tapes from the top down, on inputs that a forward pass without a tape kept. */
+function backward(request: GradientRequest, geometry: SequenceGeometry): LossGradients {
   const { model, wanted } = request;
   const { blocks } = model.info;
   const lowest = lowestStage(wanted);
+  const segments = segmentsOf(request);
+  const top = segments[0]!.from;
   let loss = 0;
   const gradients = tf.tidy(() => {
     const totals: (tf.Tensor | undefined)[] = wanted.map(() => undefined);
     /** inputs[b]: what block b reads; inputs[blocks]: what the head reads. */
     const inputs: tf.Tensor2D[] = [];
     let x = embed(request);
-    for (let block = 0; block < blocks; block++) {
+    for (let block = 0; block < top; block++) {
       inputs[block] = x;
       const next = tf.tidy(() => runBlock(request, block, x, geometry));
       if (block < lowest) x.dispose();
       x = next;
     }
-    inputs[blocks] = x;
+    inputs[top] = x;
+
+    const run = ({ from, to }: Segment): tf.Tensor => {
+      if (from < 0) return embed(request);
+      let y = inputs[from]!;
+      for (let block = from; block <= Math.min(to, blocks - 1); block++) {
+        const before = y;
+        // The scope ends what the tape does not keep: much of what a block makes is not needed for its gradient.
+        y = tf.tidy(() => runBlock(request, block, before, geometry));
+      }
+      return to === blocks ? headLoss(request, y, true) : y;
+    };
 
     let dx: tf.Tensor | undefined;
-    for (let stage = blocks; stage >= Math.max(lowest, -1); stage--) {
-      const own = wanted.flatMap((entry, i) => (entry.stages.includes(stage) ? [i] : []));
-      const needsInput = stage > lowest && stage >= 0;
-      const sources = [...(needsInput ? [inputs[stage]!] : []), ...own.map((i) => wanted[i]!.tensor)];
-      const { value, grads } = tf.engine().gradients(
-        () => {
-          if (stage === blocks) return headLoss(request, inputs[stage]!, true);
-          return stage < 0 ? embed(request) : runBlock(request, stage, inputs[stage]!, geometry);
-        },
-        sources,
-        dx,
-        true,
-      );
-      if (stage === blocks) loss = value.dataSync()[0]!;
+    for (const segment of segments) {
+      const { from, to } = segment;
+      const own = wanted.flatMap(({ stages }, i) => (stages.some((stage) => from <= stage && stage <= to) ? [i] : []));
+      const needsInput = from > lowest && from >= 0;
+      const sources = [...(needsInput ? [inputs[from]!] : []), ...own.map((i) => wanted[i]!.tensor)];
+      const { value, grads } = tf.engine().gradients(() => run(segment), sources, dx, true);
+      if (to === blocks) loss = value.dataSync()[0]!;
       tf.dispose([value, ...(dx ? [dx] : [])]);
       const [inputGradient, ...parts] = needsInput ? grads : [undefined, ...grads];
       dx = inputGradient;
@@ -195,7 +191,7 @@ function recomputed(request: GradientRequest, geometry: SequenceGeometry): LossG
           tf.dispose([before, part]);
         }
       });
-      if (stage >= 0) inputs[stage]!.dispose();
+      if (from >= 0) inputs[from]!.dispose();
     }
     return checkGradients(totals, wanted);
   });

@@ -26,7 +26,7 @@ import { Throughput } from './throughput.js';
 import type { ResolvedTraining } from './training-options.js';
 import { wantedParameters } from './wanted-parameters.js';
 
-/** Activations above this are not kept for the backward when `recompute` is `auto`: 512 MiB. */
+/** Memory for activations that are kept for the backward when `recompute` is `auto`: 512 MiB. */
 const ACTIVATION_BYTES = 512 * 1024 * 1024;
 
 export interface TrainerParts {
@@ -236,11 +236,13 @@ export class Trainer {
     return this.units.filter(({ id }) => this.active.has(id)).flatMap(({ parameters }) => parameters);
   }
 
-  private recompute(batch: Batch): boolean {
+  /** All, none, or as many of the blocks as do not fit in the memory set aside for activations. */
+  private recompute(batch: Batch): boolean | number {
     const { recompute } = this.parts.training;
     if (recompute !== 'auto') return recompute;
     const { base } = this.parts.model;
-    return batch.rows * batch.length * base.activationBytesPerToken * base.info.blocks > ACTIVATION_BYTES;
+    const kept = Math.floor(ACTIVATION_BYTES / (batch.rows * batch.length * base.activationBytesPerToken));
+    return Math.max(0, base.info.blocks - kept);
   }
 
   /** The examples of this step, in passes of at most `batchSize`. */
