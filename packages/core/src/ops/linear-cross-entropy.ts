@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { FrozenWeight } from '../weights/frozen-weight.js';
 import { type Op, runOp } from './define-op.js';
 import { scatterRows } from './embedding.js';
+import { times, timesTransposed } from './frozen-products.js';
 import { product } from './matmul.js';
 
 /** Logits that exist at a time: 16 Mi values are 64 MiB. */
@@ -19,22 +20,10 @@ interface Head {
 }
 
 function frozenHead(weight: FrozenWeight): Head {
-  const blocks = weight.blocks();
   return {
     vocabulary: weight.rows,
-    logits: (h) => {
-      const parts = blocks.map(([begin, end]) => tf.tidy(() => tf.matMul(h, weight.rowBlockTransposed(begin, end))));
-      return parts.length === 1 ? (parts[0] as tf.Tensor2D) : tf.concat(parts as tf.Tensor2D[], 1);
-    },
-    back: (p) =>
-      blocks.reduce<tf.Tensor2D>(
-        (sum, [begin, end]) =>
-          tf.tidy(() => {
-            const part = blocks.length === 1 ? p : tf.slice(p, [0, begin], [-1, end - begin]);
-            return tf.add(sum, tf.matMul(part, weight.rowBlock(begin, end)));
-          }),
-        tf.zeros([p.shape[0], weight.columns]),
-      ),
+    logits: (h) => timesTransposed(h, weight),
+    back: (p) => times(p, weight),
     gather: (ids) => weight.gather(ids),
   };
 }

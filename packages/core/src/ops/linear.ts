@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
 import { type Op, runIfFused, runOp } from './define-op.js';
+import { times, timesTransposed } from './frozen-products.js';
 import { matmul } from './matmul.js';
 
 type LinearInputs = { x: tf.Tensor2D };
@@ -11,30 +12,11 @@ interface LinearAttributes {
 const frozenLinear: Op<LinearInputs, LinearAttributes> = {
   kernelName: 'LftLinear',
   saveInputs: [],
-  forward({ x }, { weight }) {
-    const parts = weight
-      .blocks()
-      .map(([begin, end]) => tf.tidy(() => tf.matMul(x, weight.rowBlockTransposed(begin, end))));
-    return parts.length === 1 ? parts[0]! : tf.concat(parts, 1);
-  },
+  forward: ({ x }, { weight }) => timesTransposed(x, weight),
   backward(dy, _saved, { weight }) {
     return {
-      // dX = dY·W, summed over blocks of W's rows; W itself is frozen and gets no gradient.
-      x: () => {
-        const fused = runIfFused('LftLinearInputGradient', { dy }, { weight });
-        if (fused) return fused[0]!;
-        const d = dy as tf.Tensor2D;
-        const blocks = weight.blocks();
-        if (blocks.length === 1) return tf.tidy(() => tf.matMul(d, weight.rowBlock(0, weight.rows)));
-        return blocks.reduce<tf.Tensor2D>(
-          (sum, [begin, end]) =>
-            tf.tidy(() => {
-              const part = tf.matMul(tf.slice(d, [0, begin], [-1, end - begin]), weight.rowBlock(begin, end));
-              return tf.add(sum, part);
-            }),
-          tf.zeros([d.shape[0], weight.columns]),
-        );
-      },
+      // dX = dY·W; W itself is frozen and gets no gradient.
+      x: () => runIfFused('LftLinearInputGradient', { dy }, { weight })?.[0] ?? times(dy as tf.Tensor2D, weight),
     };
   },
 };
