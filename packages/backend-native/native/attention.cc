@@ -133,9 +133,7 @@ LFT_DISPATCH void ScoreGradient(const float* p, float* dp, const float* delta, f
   }
 }
 
-}  // namespace
-
-void Attention(const float* q, const float* k, const float* v, float* o, float* log_sum, const AttentionShape& s) {
+void AttentionF32(const float* q, const float* k, const float* v, float* o, float* log_sum, const AttentionShape& s) {
   int64_t group = s.heads / s.kv_heads;
   std::vector<std::vector<Range>> visible(s.batch);
   for (int64_t b = 0; b < s.batch; b++) visible[b] = Visible(s, b);
@@ -170,8 +168,8 @@ void Attention(const float* q, const float* k, const float* v, float* o, float* 
   }
 }
 
-void AttentionGradients(const float* d_o, const float* q, const float* k, const float* v, const float* o, const float* log_sum, float* dq,
-                        float* dk, float* dv, const AttentionShape& s) {
+void GradientsF32(const float* d_o, const float* q, const float* k, const float* v, const float* o, const float* log_sum, float* dq, float* dk,
+                  float* dv, const AttentionShape& s) {
   int64_t group = s.heads / s.kv_heads;
   std::vector<std::vector<Range>> visible(s.batch);
   for (int64_t b = 0; b < s.batch; b++) visible[b] = Visible(s, b);
@@ -226,6 +224,40 @@ void AttentionGradients(const float* d_o, const float* q, const float* k, const 
       }
     }
   }
+}
+
+// An f32 copy of bf16 values.
+std::vector<float> Widened(const void* x, int64_t count) {
+  std::vector<float> wide(count);
+  FromBf16(static_cast<const uint16_t*>(x), wide.data(), count);
+  return wide;
+}
+
+}  // namespace
+
+void Attention(const void* q, const void* k, const void* v, void* o, float* log_sum, const AttentionShape& s) {
+  if (s.type == Type::kF32) {
+    return AttentionF32(static_cast<const float*>(q), static_cast<const float*>(k), static_cast<const float*>(v), static_cast<float*>(o), log_sum, s);
+  }
+  int64_t n = s.batch * s.queries * s.heads * s.width, kv = s.batch * s.keys * s.kv_heads * s.width;
+  std::vector<float> out(n);
+  AttentionF32(Widened(q, n).data(), Widened(k, kv).data(), Widened(v, kv).data(), out.data(), log_sum, s);
+  ToBf16(out.data(), static_cast<uint16_t*>(o), n);
+}
+
+void AttentionGradients(const void* d_o, const void* q, const void* k, const void* v, const void* o, const float* log_sum, void* dq, void* dk,
+                        void* dv, const AttentionShape& s) {
+  if (s.type == Type::kF32) {
+    return GradientsF32(static_cast<const float*>(d_o), static_cast<const float*>(q), static_cast<const float*>(k), static_cast<const float*>(v),
+                        static_cast<const float*>(o), log_sum, static_cast<float*>(dq), static_cast<float*>(dk), static_cast<float*>(dv), s);
+  }
+  int64_t n = s.batch * s.queries * s.heads * s.width, kv = s.batch * s.keys * s.kv_heads * s.width;
+  std::vector<float> wide_dq(n), wide_dk(kv), wide_dv(kv);
+  GradientsF32(Widened(d_o, n).data(), Widened(q, n).data(), Widened(k, kv).data(), Widened(v, kv).data(), Widened(o, n).data(), log_sum,
+               wide_dq.data(), wide_dk.data(), wide_dv.data(), s);
+  ToBf16(wide_dq.data(), static_cast<uint16_t*>(dq), n);
+  ToBf16(wide_dk.data(), static_cast<uint16_t*>(dk), kv);
+  ToBf16(wide_dv.data(), static_cast<uint16_t*>(dv), kv);
 }
 
 }  // namespace lft

@@ -254,17 +254,18 @@ napi_value SwigluGradientsOp(Call& c) {
 }
 
 lft::AttentionShape ShapeAt(const Call& c, int i) {
-  return {c.Int(i), c.Int(i + 1), c.Int(i + 2), c.Int(i + 3), c.Int(i + 4), c.Int(i + 5), static_cast<float>(c.Number(i + 6)), c.Data<int32_t>(i + 7)};
+  return {c.Int(i),     c.Int(i + 1), c.Int(i + 2),                           c.Int(i + 3),           c.Int(i + 4),
+          c.Int(i + 5), static_cast<float>(c.Number(i + 6)), c.Data<int32_t>(i + 7), c.Bool(i + 8) ? Type::kBf16 : Type::kF32};
 }
-// attention(q, k, v, o, logSum, batch, queries, keys, heads, kvHeads, width, scale, segments)
+// attention(q, k, v, o, logSum, batch, queries, keys, heads, kvHeads, width, scale, segments, bf16)
 napi_value AttentionOp(Call& c) {
-  lft::Attention(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), ShapeAt(c, 5));
+  lft::Attention(c.Data<void>(0), c.Data<void>(1), c.Data<void>(2), c.Data<void>(3), c.Data<float>(4), ShapeAt(c, 5));
   return nullptr;
 }
 // attentionGradients(dO, q, k, v, o, logSum, dq, dk, dv, batch, …)
 napi_value AttentionGradientsOp(Call& c) {
-  lft::AttentionGradients(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Data<float>(5),
-                          c.Data<float>(6), c.Data<float>(7), c.Data<float>(8), ShapeAt(c, 9));
+  lft::AttentionGradients(c.Data<void>(0), c.Data<void>(1), c.Data<void>(2), c.Data<void>(3), c.Data<void>(4), c.Data<float>(5),
+                          c.Data<void>(6), c.Data<void>(7), c.Data<void>(8), ShapeAt(c, 9));
   return nullptr;
 }
 // linearCrossEntropy(h, weight, targets, dh, dw, rows, vocabulary, width, bf16) → loss

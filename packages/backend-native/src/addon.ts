@@ -133,4 +133,6 @@ export type AttentionShape = [
   width: number,
   scale: number,
   segments: Source,
+  /** 1 where all tensors but logSum are bf16, 0 where they are f32. */
+  bf16: number,
 ];

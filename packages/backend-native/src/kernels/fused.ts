@@ -11,7 +11,7 @@ interface AttentionAttributes {
 
 function attentionShape(q: tf.TensorInfo, k: tf.TensorInfo, { mask, scale }: AttentionAttributes): AttentionShape {
   const [batch, queries, heads, width] = q.shape as [number, number, number, number];
-  return [batch, queries, k.shape[1]!, heads, k.shape[2]!, width, scale, mask.segments ?? 0];
+  return [batch, queries, k.shape[1]!, heads, k.shape[2]!, width, scale, mask.segments ?? 0, 0];
 }
 
 /** The hot operations of @lft/core, each one pass over memory. */
