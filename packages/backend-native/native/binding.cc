@@ -2,6 +2,7 @@
 // lie. Every function takes plain numbers and arrays: the shapes were checked on the other side.
 
 #define NAPI_VERSION 8
+#include <dnnl.h>
 #include <node_api.h>
 #include <omp.h>
 
@@ -138,6 +139,17 @@ napi_value BytesPooled(Call& c) { return FromDouble(c.env_, static_cast<double>(
 napi_value TrimPool(Call&) {
   lft::Trim();
   return nullptr;
+}
+// describe() → { oneDnn: "3.14.1", isa }: isa is a dnnl_cpu_isa_t, the instructions that oneDNN uses here
+napi_value Describe(Call& c) {
+  const dnnl_version_t* v = dnnl_version();
+  std::string version = std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+  napi_value result, text;
+  napi_create_object(c.env_, &result);
+  napi_create_string_utf8(c.env_, version.c_str(), NAPI_AUTO_LENGTH, &text);
+  napi_set_named_property(c.env_, result, "oneDnn", text);
+  napi_set_named_property(c.env_, result, "isa", FromDouble(c.env_, dnnl_get_effective_cpu_isa()));
+  return result;
 }
 napi_value SetThreads(Call& c) {
   omp_set_num_threads(static_cast<int>(c.Int(0)));
@@ -296,6 +308,7 @@ napi_value Init(napi_env env, napi_value exports) {
       {"bytesInUse", Guarded<BytesInUse>},
       {"bytesPooled", Guarded<BytesPooled>},
       {"trim", Guarded<TrimPool>},
+      {"describe", Guarded<Describe>},
       {"setThreads", Guarded<SetThreads>},
       {"unary", Guarded<UnaryOp>},
       {"binary", Guarded<BinaryOp>},

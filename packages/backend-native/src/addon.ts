@@ -15,6 +15,8 @@ export interface Addon {
   bytesInUse(): number;
   bytesPooled(): number;
   trim(): void;
+  /** The version of oneDNN, and the instructions that it uses here, a dnnl_cpu_isa_t. */
+  describe(): { readonly oneDnn: string; readonly isa: number };
   setThreads(count: number): void;
   unary(op: number, x: Pointer, y: Pointer, count: number): void;
   binary(
