@@ -30,7 +30,7 @@ const options = new Command('real-model')
   .option('--batch-size <number>', 'rows a step', Number, 2)
   .option('--max-length <number>', 'longest row in tokens', Number, 256)
   .option('--learning-rate <number>', 'peak learning rate', Number, 5e-4)
-  .option('--weights <format>', 'auto, f32 or bf16', 'auto')
+  .option('--weights <format>', 'auto, f32, bf16, int8 or nf4', 'auto')
   .parse()
   .opts();
 

@@ -18,7 +18,7 @@ describe('flags', () => {
     [['--steps', '0'], /^--steps takes integer, not "0" \(.*>0\)$/],
     [['--schedule', 'cosin'], /^--schedule takes constant\|linear\|cosine, not "cosin"; did you mean "cosine"\?$/],
     [['--template', 'alpac'], /^--template takes .*; did you mean "alpaca"\?$/],
-    [['--weights', 'bf8'], /^--weights takes auto\|f32\|bf16, not "bf8"; did you mean "bf16"\?$/],
+    [['--weights', 'bf8'], /^--weights takes auto\|f32\|bf16\|int8\|nf4, not "bf8"; did you mean "bf16"\?$/],
     [['--adapter.rnk', '3'], /^--adapter\.rnk: adapter lora has no option "rnk"; did you mean --adapter\.rank\?/],
     [['--adapter.rank', 'big'], /^--adapter\.rank takes integer, not "big"$/],
     [['--adaptr.rank', '3'], /^unknown option --adaptr\.rank; did you mean --adapter\.rank\?$/],

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { LftError, nearestName, type TrainingOptions, trainingOptions } from '@lft/core';
 import type { CustomTemplate } from '@lft/data';
 import type { Settings } from './settings.js';
+import type { Weights } from './weights-flag.js';
 
 /** What `lft.config.ts` exports: the flags of `lft train`, under the same names. */
 export interface LftConfig extends TrainingOptions {
@@ -18,7 +19,7 @@ export interface LftConfig extends TrainingOptions {
   readonly adapter?: PluginConfig;
   readonly selector?: PluginConfig;
   readonly optimizer?: { readonly name?: string; readonly [option: string]: unknown };
-  readonly weights?: 'auto' | 'f32' | 'bf16';
+  readonly weights?: Weights;
   readonly backend?: string;
   /** Run folder. */
   readonly out?: string;

@@ -24,4 +24,7 @@ export { Run } from './trainer/run.js';
 export type { Evaluation } from './trainer/trainer.js';
 export { type TrainingOptions, trainingOptions } from './trainer/training-options.js';
 export { wantedParameters } from './trainer/wanted-parameters.js';
-export { FrozenWeight, type WeightFormat } from './weights/frozen-weight.js';
+export { FrozenWeight, WEIGHT_FORMATS, type WeightFormat } from './weights/frozen-weight.js';
+export { Int8Values } from './weights/int8.js';
+export { NF4_BLOCK, NF4_LEVELS, Nf4Values } from './weights/nf4.js';
+export type { WeightData } from './weights/unpack.js';

@@ -7,6 +7,7 @@ import { FlagText, fieldFacts, fieldsOf, readValue } from '../option-values.js';
 import { loadAdapter, readAdapterFolder } from '../plugins/load-adapter.js';
 import { promptIds } from '../prompt.js';
 import { INTERRUPTED } from '../training/run-training.js';
+import { WEIGHTS_FLAG, weightsOf } from '../weights-flag.js';
 import type { DefineCommand } from './command.js';
 
 const EXAMPLES = `
@@ -24,7 +25,7 @@ export const define: DefineCommand = (command, { output, exit }) => {
     .option('--prompt <text>', 'text to continue')
     .option('--chat <message>', "message to answer, through the tokenizer's chat template")
     .option('--template <name>', 'plain|alpaca: how the prompt is put (plain)')
-    .option('--weights <format>', 'auto|f32|bf16: how weights are held (auto)')
+    .option(...WEIGHTS_FLAG)
     .option('--backend <name>', 'native, wasm or what lft doctor lists (the fastest that works)')
     .option('--json', 'one JSON object with the text on stdout');
   for (const [name, field] of Object.entries(fieldsOf(generateOptions))) {
@@ -96,10 +97,4 @@ function readFlags(flags: Readonly<Record<string, string>>): Record<string, unkn
       flags[name] === undefined ? [] : [[name, readValue(new FlagText(`--${kebabCase(name)}`, flags[name]), field)]],
     ),
   );
-}
-
-/** @throws LftError options-invalid */
-export function weightsOf(text = 'auto'): 'auto' | 'f32' | 'bf16' {
-  if (text === 'auto' || text === 'f32' || text === 'bf16') return text;
-  throw new LftError('options-invalid', `--weights takes auto|f32|bf16, not "${text}"`);
 }

@@ -80,7 +80,7 @@ async function inspectModel(folder: string, output: Output): Promise<void> {
           ['context', numberOf(config.max_position_embeddings ?? config.n_positions)],
           ['head', tied ? 'shares the weight of the embedding' : 'has a weight of its own'],
           ['values', `${countText(total)}, stored as ${stored}`],
-          ['memory', `${bytesText(total * 4)} as f32, ${bytesText(total * 2)} as bf16`],
+          ['memory', memoryText(rows)],
         ],
         output,
       ),
@@ -108,6 +108,19 @@ async function inspectModel(folder: string, output: Output): Promise<void> {
   } finally {
     await files.close();
   }
+}
+
+/** By the formats that `--weights` takes: int8 and nf4 hold the matrices of the blocks, the rest is bf16 beside them. */
+function memoryText(rows: readonly ModuleRow[]): string {
+  const bytes = (ofBlocks: number) =>
+    rows.reduce((sum, { module, shape, values }) => {
+      const quantised = module.includes('.N.') && shape.length === 2;
+      return sum + values * (quantised ? ofBlocks : Math.max(2, ofBlocks));
+    }, 0);
+  const formats = { f32: 4, bf16: 2, int8: 1, nf4: 4.5 / 8 };
+  return Object.entries(formats)
+    .map(([name, ofBlocks]) => `${bytesText(bytes(ofBlocks))} as ${name}`)
+    .join(', ');
 }
 
 /** Tensors that differ in the number of their block only are one row. */

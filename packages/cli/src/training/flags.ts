@@ -7,6 +7,7 @@ import { FlagText, fieldFacts, fieldsOf } from '../option-values.js';
 import { findPlugin, knownPlugins, type PluginKind } from '../plugins/find-plugin.js';
 import { layered, type Settings } from '../settings.js';
 import { type Output, wrap } from '../terminal/output.js';
+import { WEIGHTS_FLAG } from '../weights-flag.js';
 import { readRunRecord } from './run-record.js';
 
 /** Flags of the data sources, which have no schema to show: documented in @lft/data. */
@@ -38,7 +39,7 @@ export function addTrainingFlags(command: Command): Command {
     .option('--out <folder>', 'run folder (runs/MODEL-ADAPTER-SELECTOR)')
     .option('--resume', 'go on with the run in --out; needs no other flag')
     .option('--config <file>', 'config file (lft.config.ts, where there is one); flags win over it')
-    .option('--weights <format>', 'auto|f32|bf16: how frozen weights are held (auto)')
+    .option(...WEIGHTS_FLAG)
     .option('--backend <name>', 'native, wasm or what lft doctor lists (the fastest that works)')
     .option(
       '--sample <prompt>',

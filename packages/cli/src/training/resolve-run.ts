@@ -8,7 +8,6 @@ import {
   ensureBackend,
   type LayerSelector,
   LftError,
-  nearestName,
   type Optimizer,
   parseOptions,
   type TrainingOptions,
@@ -16,20 +15,21 @@ import {
 } from '@lft/core';
 import { type InstructionsOptions, instructions, type TextOptions, text } from '@lft/data';
 import { z } from 'zod';
+import { oneOf } from '../one-of.js';
 import { FlagText, fieldsOf, guessValue, readOptions, readValue } from '../option-values.js';
 import { findPlugin } from '../plugins/find-plugin.js';
 import type { PromptForm } from '../prompt.js';
 import type { OptionValues } from '../settings.js';
+import { type Weights, weightsOf } from '../weights-flag.js';
 import type { GatheredSettings } from './flags.js';
 import type { RunRecord } from './run-record.js';
 
 const TEMPLATES = ['alpaca', 'plain', 'chat', 'text'];
-const WEIGHTS = ['auto', 'f32', 'bf16'] as const;
 
 /** All that a run needs, made and checked as far as that goes without the model. */
 export interface ResolvedRun {
   readonly model: string;
-  readonly weights: (typeof WEIGHTS)[number];
+  readonly weights: Weights;
   readonly backend: string;
   readonly data: DataSource;
   readonly adapter: Adapter;
@@ -57,7 +57,7 @@ export async function resolveRun(gathered: GatheredSettings, command: RunRecord[
   }
   const optimizer = readOptions('optimizer', 'adamw', optimizerValues, adamwOptions);
   const training = resolveTraining(settings.training);
-  const weights = oneOf('--weights', settings.weights ?? 'auto', WEIGHTS);
+  const weights = weightsOf(settings.weights);
   const backend = settings.backend ?? (await ensureBackend());
   const samples = settings.samples ?? [];
   const sampleTokens = readInteger(settings.sampleTokens, 64);
@@ -104,15 +104,6 @@ export async function resolveRun(gathered: GatheredSettings, command: RunRecord[
 function need(value: unknown, what: string, flag: string, key: string): string {
   if (typeof value === 'string' && value !== '') return value;
   throw new LftError('options-invalid', `${what} is missing: give ${flag}, or ${key} in lft.config.ts`);
-}
-
-function oneOf<const Name extends string>(flag: string, value: string, names: readonly Name[]): Name {
-  if (names.includes(value as Name)) return value as Name;
-  const near = nearestName(value, names);
-  throw new LftError(
-    'options-invalid',
-    `${flag} takes ${names.join('|')}, not "${value}"${near ? `; did you mean "${near}"?` : ''}`,
-  );
 }
 
 function readInteger(value: unknown, otherwise: number): number {

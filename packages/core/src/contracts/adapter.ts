@@ -9,7 +9,10 @@ import type { ModuleSite } from './module-site.js';
 export interface Init {
   /** Generator keyed by (seed, 'init', site path, name): the same values whatever the order of the calls. */
   random(name: string): Random;
-  /** The frozen weight in Hugging Face layout ([out, in], [vocabulary, width] or [width]) in f32. The caller disposes it. */
+  /**
+   * The frozen weight in Hugging Face layout ([out, in], [vocabulary, width] or [width]) in f32, to train it. The caller disposes it.
+   * @throws LftError options-invalid when the model holds it quantised (int8, nf4)
+   */
   weight(): Tensor;
   /** The frozen bias [out], or undefined. The caller disposes it. */
   bias(): Tensor | undefined;

@@ -49,9 +49,23 @@ export class AdaptedModel {
     const frozen = (tensor: 'weight' | 'bias') => this.base.weight(site.path, tensor)?.tensor();
     return {
       random: (name) => keyedRandom(this.seed, 'init', site.path, name),
-      weight: () => frozen('weight')!,
+      weight: () => {
+        this.refuseQuantised(site);
+        return frozen('weight')!;
+      },
       bias: () => frozen('bias'),
     };
+  }
+
+  /** A weight that trains would begin at rounded values, and the model that is saved would keep their error. */
+  private refuseQuantised({ path }: ModuleSite): void {
+    const { format } = this.base.weight(path, 'weight')!;
+    if (format !== 'int8' && format !== 'nf4') return;
+    throw new LftError(
+      'options-invalid',
+      `adapter ${this.adapter.name} trains the weight of ${path} itself, and the model holds it as ${format}: its training would begin at rounded values. Load the model with weights 'auto' or 'bf16', or train something beside the weight (LoRA).`,
+      { adapter: this.adapter.name, site: path, format },
+    );
   }
 
   /** Number of trainable values. */

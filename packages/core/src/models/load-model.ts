@@ -2,15 +2,22 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { ModuleSite } from '../contracts/module-site.js';
 import { LftError } from '../errors/lft-error.js';
+import { parseOptions } from '../errors/parse-options.js';
 import { HuggingFaceFolder } from '../formats/hugging-face-folder.js';
-import { FrozenWeight, type WeightFormat } from '../weights/frozen-weight.js';
+import { FrozenWeight, WEIGHT_FORMATS, type WeightFormat } from '../weights/frozen-weight.js';
 import type { CausalModel } from './causal-model.js';
 import { FAMILIES, type Family } from './families.js';
 
-export interface LoadModelOptions {
-  /** How frozen matrices are held: `auto` (default) keeps bf16 files as bf16 and everything else as f32. */
-  readonly weights?: 'auto' | WeightFormat;
-}
+const loadModelOptions = z.object({
+  weights: z
+    .enum(['auto', ...WEIGHT_FORMATS])
+    .default('auto')
+    .describe(
+      'how frozen matrices are held: auto keeps bf16 files as bf16 and everything else as f32; int8 and nf4 quantise the linear modules of the blocks',
+    ),
+});
+
+export type LoadModelOptions = z.input<typeof loadModelOptions>;
 
 const identitySchema = z.looseObject({
   model_type: z.string(),
@@ -20,17 +27,18 @@ const identitySchema = z.looseObject({
 /**
  * Loads a model from a Hugging Face folder (config.json and safetensors, one file or shards). Weights are read tensor by tensor.
  * @param source the folder
- * @throws LftError file-missing, config-invalid, architecture-unknown, safetensors-invalid, shard-missing, tensor-missing, tensor-shape
+ * @throws LftError options-invalid, file-missing, config-invalid, architecture-unknown, safetensors-invalid, shard-missing, tensor-missing, tensor-shape
  */
 export async function loadModel(source: string, options: LoadModelOptions = {}): Promise<CausalModel> {
+  const { weights: format } = parseOptions('loadModel', loadModelOptions, options);
   const folder = await HuggingFaceFolder.open(source);
   try {
     const family = familyOf(folder);
     const { sites, info, build } = family.describe(folder.config, `${source}/config.json`);
     const weights = new Map<string, FrozenWeight>();
     const sample = createHash('sha256');
-    for (const { name, shape } of expectedTensors(sites)) {
-      const weight = await readWeight(folder, name, shape, options.weights ?? 'auto');
+    for (const { name, shape, site } of expectedTensors(sites)) {
+      const weight = await readWeight(folder, name, shape, heldAs(site, format));
       weights.set(name, weight);
       sample.update(`${name} [${shape.join()}]`).update(await fingerprintSample(folder, name));
     }
@@ -57,7 +65,7 @@ function familyOf(folder: HuggingFaceFolder): Family {
   return family;
 }
 
-function expectedTensors(sites: readonly ModuleSite[]): { name: string; shape: number[] }[] {
+function expectedTensors(sites: readonly ModuleSite[]): { name: string; shape: number[]; site: ModuleSite }[] {
   return sites.flatMap((site) => {
     if (site.kind === 'sublayer' || site.tiedTo) return [];
     const weight = {
@@ -65,9 +73,14 @@ function expectedTensors(sites: readonly ModuleSite[]): { name: string; shape: n
       embedding: [site.in, site.out],
       norm: [site.out],
     }[site.kind];
-    const tensors = [{ name: `${site.path}.weight`, shape: weight }];
-    return site.bias ? [...tensors, { name: `${site.path}.bias`, shape: [site.out] }] : tensors;
+    const tensors = [{ name: `${site.path}.weight`, shape: weight, site }];
+    return site.bias ? [...tensors, { name: `${site.path}.bias`, shape: [site.out], site }] : tensors;
   });
+}
+
+/** As bitsandbytes does it for LLM.int8 and QLoRA: embedding and head, which lose more by it, are not quantised. */
+function heldAs({ block }: ModuleSite, format: 'auto' | WeightFormat): 'auto' | WeightFormat {
+  return block === undefined && (format === 'int8' || format === 'nf4') ? 'auto' : format;
 }
 
 async function readWeight(
@@ -85,9 +98,10 @@ async function readWeight(
     );
   }
   // Vectors (norms, biases) are tiny and used in f32 everywhere.
-  const packed = shape.length > 1 && (format === 'bf16' || (format === 'auto' && stored?.dtype === 'BF16'));
-  const data = packed ? await folder.readBFloat16(name) : await folder.readFloat32(name);
-  return new FrozenWeight(name, shape, data);
+  const own = stored?.dtype === 'BF16' ? 'bf16' : 'f32';
+  const held = shape.length === 1 ? 'f32' : format === 'auto' ? own : format;
+  if (held === 'bf16') return new FrozenWeight(name, shape, await folder.readBFloat16(name));
+  return FrozenWeight.pack(name, shape, await folder.readFloat32(name), held);
 }
 
 /** The first bytes of a tensor, as they lie in the file: the same for every way of holding the weight. */

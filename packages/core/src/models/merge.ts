@@ -15,7 +15,8 @@ const COMPANION = /^(tokenizer.*|special_tokens_map\.json|vocab\..*|merges\.txt|
 
 /**
  * Writes the model with the adapter built into its weights: a Hugging Face folder that needs no adapter. Tensors keep the dtype that they
- * have in the base model (f32 or bf16; others become f32), and are merged in f32 and rounded once, one at a time.
+ * have in the base model (f32 or bf16; others become f32), and are merged in f32 and rounded once, one at a time. The base's values are
+ * those of its files, whatever the model holds them as: what an adapter learned beside quantised weights is added to the exact ones.
  * @throws LftError adapter-not-mergeable, output-not-writable
  */
 export async function mergeIntoFolder(model: AdaptedModel, target: string): Promise<void> {
@@ -57,7 +58,7 @@ async function writeMerged(model: AdaptedModel, folder: HuggingFaceFolder, targe
     const { dtype, shape } = folder.tensors.get(source)!;
     if (!attachment || !tensor) return { name, dtype, shape, data: () => folder.read(source) };
     const kept = dtype === 'BF16' ? ('BF16' as const) : ('F32' as const);
-    return { name, dtype: kept, shape, data: () => mergedBytes(model, attachment, tensor, kept) };
+    return { name, dtype: kept, shape, data: () => mergedBytes(folder, source, attachment, tensor) };
   });
   await writeSafetensors(path.join(target, 'model.safetensors'), entries);
 
@@ -87,8 +88,10 @@ function splitName(name: string): [path: string, tensor: 'weight' | 'bias' | und
   return [name.slice(0, at), last === 'weight' || last === 'bias' ? last : undefined];
 }
 
-async function mergedBytes({ base }: AdaptedModel, { site, delta }: Attachment, tensor: 'weight' | 'bias', dtype: 'F32' | 'BF16') {
-  const merged = tf.tidy(() => delta.merged!(tensor, base.weight(site.path, tensor)!.tensor()));
+async function mergedBytes(folder: HuggingFaceFolder, source: string, { delta }: Attachment, tensor: 'weight' | 'bias') {
+  const { dtype, shape } = folder.tensors.get(source)!;
+  const base = await folder.readFloat32(source);
+  const merged = tf.tidy(() => delta.merged!(tensor, tf.tensor(base, shape)));
   const values = (await merged.data()) as Float32Array;
   merged.dispose();
   const packed = dtype === 'BF16' ? bfloat16FromFloat32(values) : values;

@@ -3,11 +3,16 @@ import { draws, expectNoTensorsLeft, opLaws } from '../__testing__/op-laws.js';
 import { useBackend } from '../backend/use-backend.js';
 import { bfloat16FromFloat32, float32FromBFloat16 } from '../formats/half-precision.js';
 import { FrozenWeight } from '../weights/frozen-weight.js';
+import { Int8Values } from '../weights/int8.js';
+import { Nf4Values } from '../weights/nf4.js';
+import { unpack, type WeightData } from '../weights/unpack.js';
 import { linear } from './linear.js';
 
 const [N, IN, OUT] = [3, 4, 5];
 const f32 = Float32Array.from(draws('frozen', [OUT, IN]));
 const bf16 = bfloat16FromFloat32(f32);
+const int8 = Int8Values.quantise(f32, OUT);
+const nf4 = Nf4Values.quantise(f32);
 
 /** y = x·Wᵀ + b in f64. */
 function formula(x: readonly number[], weight: ArrayLike<number>, bias?: readonly number[]): number[] {
@@ -20,7 +25,7 @@ function formula(x: readonly number[], weight: ArrayLike<number>, bias?: readonl
 }
 
 /** A frozen weight that is unpacked in blocks of rows, as a weight of more than 32 MiB is. */
-function inBlocks(data: Float32Array | Uint16Array): FrozenWeight {
+function inBlocks(data: WeightData): FrozenWeight {
   const weight = new FrozenWeight('w', [OUT, IN], data);
   jest.spyOn(weight, 'blocks').mockReturnValue([
     [0, 2],
@@ -35,6 +40,9 @@ for (const [name, weight, values] of [
   ['bf16', new FrozenWeight('w', [OUT, IN], bf16), float32FromBFloat16(bf16)],
   ['f32 in blocks of rows', inBlocks(f32), f32],
   ['bf16 in blocks of rows', inBlocks(bf16), float32FromBFloat16(bf16)],
+  // What is quantised is the matrix that it dequantises to: value and gradient are that one's, exactly.
+  ['int8', new FrozenWeight('w', [OUT, IN], int8), unpack(int8, 0, OUT * IN)],
+  ['nf4 in blocks of rows', inBlocks(nf4), unpack(nf4, 0, OUT * IN)],
 ] as const) {
   opLaws(`linear with a frozen ${name} weight and a trained bias`, {
     inputs: { x: [N, IN], bias: [OUT] },

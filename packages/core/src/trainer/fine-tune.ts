@@ -10,6 +10,7 @@ import { AdaptedModel } from '../models/adapted-model.js';
 import type { CausalModel } from '../models/causal-model.js';
 import { adamw } from '../optimizer/adamw.js';
 import { fixed } from '../selectors/fixed.js';
+import type { WeightFormat } from '../weights/frozen-weight.js';
 import type { ProgressEvent } from './progress.js';
 import { checkSameRun } from './resume-check.js';
 import { Run } from './run.js';
@@ -182,6 +183,12 @@ export function totalValues(model: CausalModel): number {
   }, 0);
 }
 
+/** How the matrices of the blocks are held. */
+function blockFormat(model: CausalModel): WeightFormat {
+  const site = model.sites.find(({ kind, block }) => kind === 'linear' && block !== undefined)!;
+  return model.weight(site.path, 'weight')!.format;
+}
+
 /** What `config.json` of a run holds: everything that its numbers depend on. */
 function describeRun(parts: {
   adapted: AdaptedModel;
@@ -197,7 +204,7 @@ function describeRun(parts: {
   const { source, architecture, fingerprint, blocks, width, vocabularySize } = adapted.base.info;
   const config = {
     version: 1,
-    model: { source, architecture, fingerprint, blocks, width, vocabularySize },
+    model: { source, architecture, fingerprint, blocks, width, vocabularySize, weights: blockFormat(adapted.base) },
     adapter: { name: adapted.adapter.name, options: adapted.adapter.options },
     selector: { name: selector.name, granularity: selector.granularity, options: selector.options },
     optimizer: { name: optimizer.name, options: optimizer.options },

@@ -3,18 +3,24 @@ import { draws } from '../__testing__/op-laws.js';
 import { useBackend } from '../backend/use-backend.js';
 import { bfloat16FromFloat32, float32FromBFloat16 } from '../formats/half-precision.js';
 import { FrozenWeight } from './frozen-weight.js';
-import { unpack, unpackTransposed } from './unpack.js';
+import { Int8Values } from './int8.js';
+import { Nf4Values } from './nf4.js';
+import { unpack, unpackTransposed, type WeightData } from './unpack.js';
 
 // Not multiples of the tile of 32, and more than one tile each way.
 const [ROWS, COLUMNS] = [37, 71];
 const f32 = Float32Array.from(draws('w', [ROWS, COLUMNS]));
 const bf16 = bfloat16FromFloat32(f32);
 const rounded = float32FromBFloat16(bf16);
+const int8 = Int8Values.quantise(f32, ROWS);
+const nf4 = Nf4Values.quantise(f32);
 
-describe.each([
+describe.each<[string, WeightData, Float32Array]>([
   ['f32', f32, f32],
   ['bf16', bf16, rounded],
-] as const)('%s', (format, data, values) => {
+  ['int8', int8, unpack(int8, 0, f32.length)],
+  ['nf4', nf4, unpack(nf4, 0, f32.length)],
+])('%s', (format, data, values) => {
   test('unpack gives the values of a range', () => {
     expect(unpack(data, 0, data.length)).toEqual(values);
     expect(unpack(data, 5, 9)).toEqual(values.slice(5, 9));
@@ -35,11 +41,6 @@ describe.each([
         if (transposed[c * rows + r] !== values[(begin + r) * COLUMNS + c]) throw new Error(`differs at ${r}, ${c}`);
   });
 
-  test('a view into a larger buffer is read from its own beginning', () => {
-    const view = data.subarray(COLUMNS);
-    expect(unpackTransposed(view, COLUMNS, 0, 1)).toEqual(values.slice(COLUMNS, 2 * COLUMNS));
-  });
-
   test('its tensors are its values, in every way of asking', async () => {
     await useBackend('cpu');
     const weight = new FrozenWeight('w', [ROWS, COLUMNS], data);
@@ -52,6 +53,14 @@ describe.each([
       expect(weight.gather([36, 0]).dataSync().slice(0, COLUMNS)).toEqual(values.slice(36 * COLUMNS));
     });
   });
+});
+
+test.each([
+  [f32, f32],
+  [bf16, rounded],
+])('a view into a larger buffer is read from its own beginning', (data, values) => {
+  const view = data.subarray(COLUMNS);
+  expect(unpackTransposed(view, COLUMNS, 0, 1)).toEqual(values.slice(COLUMNS, 2 * COLUMNS));
 });
 
 test('a NaN, an infinity and a signed zero keep their bits through bf16', () => {

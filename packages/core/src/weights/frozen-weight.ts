@@ -1,11 +1,26 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { unpack, unpackTransposed } from './unpack.js';
+import { bfloat16FromFloat32 } from '../formats/half-precision.js';
+import { Int8Values } from './int8.js';
+import { Nf4Values } from './nf4.js';
+import { unpack, unpackTransposed, type WeightData } from './unpack.js';
 
-/** How a frozen weight is held: f32, or bf16 at half the memory (unpacked block by block where it is used). */
-export type WeightFormat = 'f32' | 'bf16';
+/**
+ * How a frozen weight is held, in bytes a value: f32 (4), bf16 (2), int8 with a scale for each row (1), nf4 with a scale for 64 values
+ * (0.56). Less than f32 is unpacked block by block where it is used.
+ */
+export type WeightFormat = (typeof WEIGHT_FORMATS)[number];
+
+export const WEIGHT_FORMATS = ['f32', 'bf16', 'int8', 'nf4'] as const;
 
 /** Rows of f32 that are unpacked at a time from a large matrix, in values: 8 Mi values are 32 MiB. */
 const BLOCK_VALUES = 8 * 1024 * 1024;
+
+const PACK: { readonly [Format in WeightFormat]: (values: Float32Array, rows: number) => WeightData } = {
+  f32: (values) => values,
+  bf16: bfloat16FromFloat32,
+  int8: Int8Values.quantise,
+  nf4: Nf4Values.quantise,
+};
 
 /**
  * A weight that is not trained, outside the tensor library (which has no bf16): packed values in JS memory, in Hugging Face layout. Ops
@@ -15,16 +30,22 @@ export class FrozenWeight {
   /**
    * @param name  of the tensor in the model's files
    * @param shape [out, in], [vocabulary, width] or [width]
-   * @param data  f32, or bf16 bit patterns
+   * @param data  f32, bf16 bit patterns, or quantised values
    */
   constructor(
     readonly name: string,
     readonly shape: readonly number[],
-    readonly data: Float32Array | Uint16Array,
+    readonly data: WeightData,
   ) {}
 
+  /** Rounds a matrix's values to a format. */
+  static pack(name: string, shape: readonly number[], values: Float32Array, format: WeightFormat): FrozenWeight {
+    return new FrozenWeight(name, shape, PACK[format](values, shape[0]!));
+  }
+
   get format(): WeightFormat {
-    return this.data instanceof Float32Array ? 'f32' : 'bf16';
+    if (this.data instanceof Float32Array) return 'f32';
+    return this.data instanceof Uint16Array ? 'bf16' : this.data.format;
   }
 
   get rows(): number {
