@@ -20,6 +20,7 @@ namespace {
 
 using lft::Matrix;
 using lft::Type;
+using lft::Values;
 
 // The arguments of one call.
 class Call {
@@ -37,26 +38,28 @@ class Call {
   int64_t Int(int i) const { return static_cast<int64_t>(Number(i)); }
   bool Bool(int i) const { return Number(i) != 0; }
 
-  // An address, or the data of a typed array; nullptr for 0.
+  // An address, or the data of a typed array; nullptr for 0. An address whose lowest bit is set is of bf16 values.
   template <typename T>
   T* Data(int i) const {
     napi_valuetype type;
     napi_typeof(env_, values_[i], &type);
-    if (type == napi_number) return reinterpret_cast<T*>(static_cast<uintptr_t>(Number(i)));
+    if (type == napi_number) return reinterpret_cast<T*>(static_cast<uintptr_t>(Number(i)) & ~uintptr_t{1});
     void* data = nullptr;
     napi_get_typedarray_info(env_, values_[i], nullptr, nullptr, &data, nullptr, nullptr);
     return static_cast<T*>(data);
   }
 
-  // The type of a weight: bf16 for a Uint16Array, else f32.
+  // bf16 for a Uint16Array or an address that says so, else f32.
   Type TypeOf(int i) const {
     napi_valuetype type;
     napi_typeof(env_, values_[i], &type);
-    if (type == napi_number) return Type::kF32;
+    if (type == napi_number) return static_cast<uintptr_t>(Number(i)) & 1 ? Type::kBf16 : Type::kF32;
     napi_typedarray_type array;
     napi_get_typedarray_info(env_, values_[i], &array, nullptr, nullptr, nullptr, nullptr);
     return array == napi_uint16_array ? Type::kBf16 : Type::kF32;
   }
+
+  Values Tensor(int i) const { return {Data<void>(i), TypeOf(i)}; }
 
   size_t Bytes(int i) const {
     napi_typedarray_type type;
@@ -134,6 +137,11 @@ napi_value Read(Call& c) {
   std::memcpy(data, c.Data<void>(0), bytes);
   return buffer;
 }
+// widen(x, y, count): bf16 values as f32
+napi_value Widen(Call& c) {
+  lft::FromBf16(c.Data<uint16_t>(0), c.Data<float>(1), c.Int(2));
+  return nullptr;
+}
 napi_value BytesInUse(Call& c) { return FromDouble(c.env_, static_cast<double>(lft::BytesInUse())); }
 napi_value BytesPooled(Call& c) { return FromDouble(c.env_, static_cast<double>(lft::BytesPooled())); }
 napi_value TrimPool(Call&) {
@@ -167,7 +175,7 @@ napi_value BinaryOp(Call& c) {
   int rank = c.Integers(4, shape);
   c.Integers(5, a);
   c.Integers(6, b);
-  lft::Apply(static_cast<lft::Binary>(c.Int(0)), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), shape, a, b, rank);
+  lft::Apply(static_cast<lft::Binary>(c.Int(0)), c.Tensor(1), c.Tensor(2), c.Tensor(3), shape, a, b, rank);
   return nullptr;
 }
 // reduce(op, x, y, outer, inner)
@@ -234,34 +242,34 @@ napi_value MatmulOp(Call& c) {
   int64_t m = c.Int(3), k = c.Int(4), n = c.Int(5);
   Matrix a{c.Data<void>(0), c.TypeOf(0), m, k, c.Bool(6) ? 1 : k, c.Bool(6) ? m : 1};
   Matrix b{c.Data<void>(1), c.TypeOf(1), k, n, c.Bool(7) ? 1 : n, c.Bool(7) ? k : 1};
-  lft::Matmul(a, b, c.Data<float>(2), false, c.Bool(8));
+  lft::Matmul(a, b, c.Tensor(2), false, c.Bool(8));
   return nullptr;
 }
 
 // rmsNorm(x, weight, epsilon, y, inverse, rows, width)
 napi_value RmsNormOp(Call& c) {
-  lft::RmsNorm(c.Data<float>(0), c.Data<float>(1), static_cast<float>(c.Number(2)), c.Data<float>(3), c.Data<float>(4), c.Int(5), c.Int(6));
+  lft::RmsNorm(c.Tensor(0), c.Data<float>(1), static_cast<float>(c.Number(2)), c.Tensor(3), c.Data<float>(4), c.Int(5), c.Int(6));
   return nullptr;
 }
 // rmsNormGradient(dy, x, weight, inverse, dx, rows, width)
 napi_value RmsNormGradientOp(Call& c) {
-  lft::RmsNormInputGradient(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Int(5), c.Int(6));
+  lft::RmsNormInputGradient(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), c.Int(5), c.Int(6));
   return nullptr;
 }
 // rotary(x, cos, sin, y, rows, heads, width, direction)
 napi_value RotaryOp(Call& c) {
-  lft::Rotary(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Int(4), c.Int(5), c.Int(6),
+  lft::Rotary(c.Tensor(0), c.Data<float>(1), c.Data<float>(2), c.Tensor(3), c.Int(4), c.Int(5), c.Int(6),
               static_cast<float>(c.Number(7)));
   return nullptr;
 }
 // swiglu(gate, up, y, count)
 napi_value SwigluOp(Call& c) {
-  lft::Swiglu(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Int(3));
+  lft::Swiglu(c.Tensor(0), c.Tensor(1), c.Tensor(2), c.Int(3));
   return nullptr;
 }
 // swigluGradients(dy, gate, up, dgate, dup, count)
 napi_value SwigluGradientsOp(Call& c) {
-  lft::SwigluGradients(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Int(5));
+  lft::SwigluGradients(c.Tensor(0), c.Tensor(1), c.Tensor(2), c.Tensor(3), c.Tensor(4), c.Int(5));
   return nullptr;
 }
 
@@ -284,7 +292,7 @@ napi_value AttentionGradientsOp(Call& c) {
 napi_value LinearCrossEntropyOp(Call& c) {
   int64_t rows = c.Int(5), vocabulary = c.Int(6), width = c.Int(7);
   Matrix weight{c.Data<void>(1), c.TypeOf(1), vocabulary, width, width, 1};
-  return FromDouble(c.env_, lft::LinearCrossEntropy(c.Data<float>(0), weight, c.Data<int32_t>(2), c.Data<float>(3), c.Data<float>(4), rows, c.Bool(8)));
+  return FromDouble(c.env_, lft::LinearCrossEntropy(c.Tensor(0), weight, c.Data<int32_t>(2), c.Data<float>(3), c.Data<float>(4), rows, c.Bool(8)));
 }
 // adamw(p, m, v, g, count, step, learningRate, weightDecay, beta1, beta2, epsilon, torch)
 napi_value AdamWOp(Call& c) {
@@ -305,6 +313,7 @@ napi_value Init(napi_env env, napi_value exports) {
       {"write", Guarded<Write>},
       {"copy", Guarded<Copy>},
       {"read", Guarded<Read>},
+      {"widen", Guarded<Widen>},
       {"bytesInUse", Guarded<BytesInUse>},
       {"bytesPooled", Guarded<BytesPooled>},
       {"trim", Guarded<TrimPool>},

@@ -58,6 +58,23 @@ LFT_BINARY(MinimumRow, u != u ? u : (w < u || w != w ? w : u))
 
 using Row = void (*)(const float*, int64_t, const float*, int64_t, float*, int64_t);
 
+// A row of any formats: bf16 values go through the first cache in parts.
+void AnyRow(Row row, const Values& a, int64_t at_a, int64_t sa, const Values& b, int64_t at_b, int64_t sb, const Values& out, int64_t at_out,
+            int64_t count) {
+  if (a.type == Type::kF32 && b.type == Type::kF32 && out.type == Type::kF32) {
+    return row(static_cast<float*>(a.data) + at_a, sa, static_cast<float*>(b.data) + at_b, sb, static_cast<float*>(out.data) + at_out, count);
+  }
+  alignas(64) float u[kPart], w[kPart], y[kPart];
+  for (int64_t i = 0; i < count; i += kPart) {
+    int64_t n = std::min(kPart, count - i);
+    const float* from_a = Read(a, at_a + i * sa, sa == 0 ? 1 : n, u);
+    const float* from_b = Read(b, at_b + i * sb, sb == 0 ? 1 : n, w);
+    float* target = Target(out, at_out + i, y);
+    row(from_a, sa, from_b, sb, target, n);
+    Write(out, at_out + i, n, target);
+  }
+}
+
 Row RowOf(Binary op) {
   switch (op) {
     case Binary::kAdd: return AddRow;
@@ -105,7 +122,7 @@ void Apply(Unary op, const float* x, float* y, int64_t count) {
   }
 }
 
-void Apply(Binary op, const float* a, const float* b, float* out, const int64_t* shape, const int64_t* a_strides, const int64_t* b_strides,
+void Apply(Binary op, const Values& a, const Values& b, const Values& out, const int64_t* shape, const int64_t* a_strides, const int64_t* b_strides,
            int rank) {
   // Axes that lie next to each other in both operands become one.
   int64_t dims[8], sa[8], sb[8];
@@ -128,12 +145,12 @@ void Apply(Binary op, const float* a, const float* b, float* out, const int64_t*
   int64_t inner = dims[n - 1], outer = 1;
   for (int i = 0; i + 1 < n; i++) outer *= dims[i];
   if (outer == 1) {
-    if (inner < kParallel) return row(a, sa[n - 1], b, sb[n - 1], out, inner);
+    if (inner < kParallel) return AnyRow(row, a, 0, sa[n - 1], b, 0, sb[n - 1], out, 0, inner);
 #pragma omp parallel
     {
       int64_t threads = omp_get_num_threads(), t = omp_get_thread_num();
       int64_t begin = inner * t / threads, end = inner * (t + 1) / threads;
-      row(a + begin * sa[n - 1], sa[n - 1], b + begin * sb[n - 1], sb[n - 1], out + begin, end - begin);
+      AnyRow(row, a, begin * sa[n - 1], sa[n - 1], b, begin * sb[n - 1], sb[n - 1], out, begin, end - begin);
     }
     return;
   }
@@ -146,7 +163,7 @@ void Apply(Binary op, const float* a, const float* b, float* out, const int64_t*
       at_a += index * sa[i];
       at_b += index * sb[i];
     }
-    row(a + at_a, sa[n - 1], b + at_b, sb[n - 1], out + o * inner, inner);
+    AnyRow(row, a, at_a, sa[n - 1], b, at_b, sb[n - 1], out, o * inner, inner);
   }
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "values.h"
+
 namespace lft {
 
 enum class Unary { kNeg, kExp, kLog, kSqrt, kRsqrt, kSquare, kSigmoid, kTanh, kRelu, kAbs };
@@ -9,7 +11,7 @@ enum class Binary { kAdd, kSub, kMul, kDiv, kMaximum, kMinimum };
 void Apply(Unary op, const float* x, float* y, int64_t count);
 
 // out has the shape of the given rank; strides are in values, 0 along a broadcast axis.
-void Apply(Binary op, const float* a, const float* b, float* out, const int64_t* shape, const int64_t* a_strides, const int64_t* b_strides,
+void Apply(Binary op, const Values& a, const Values& b, const Values& out, const int64_t* shape, const int64_t* a_strides, const int64_t* b_strides,
            int rank);
 
 enum class Reduction { kSum, kMean, kMax };

@@ -10,21 +10,6 @@
 
 namespace lft {
 
-LFT_DISPATCH static void RmsNormRows(const float* x, const float* weight, float epsilon, float* y, float* inverse, int64_t begin,
-                                     int64_t end, int64_t width) {
-  for (int64_t r = begin; r < end; r++) {
-    const float* in = x + r * width;
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; i++) sum += in[i] * in[i];
-    float scale = 1.0f / std::sqrt(sum / width + epsilon);
-    inverse[r] = scale;
-    float* out = y + r * width;
-#pragma omp simd
-    for (int64_t i = 0; i < width; i++) out[i] = in[i] * scale * weight[i];
-  }
-}
-
 // Splits [0, count) evenly over the threads: the same split for the same number of threads, so the same bits.
 template <typename Body>
 static void Split(int64_t count, int64_t cost, Body body) {
@@ -37,72 +22,113 @@ static void Split(int64_t count, int64_t cost, Body body) {
   }
 }
 
-void RmsNorm(const float* x, const float* weight, float epsilon, float* y, float* inverse, int64_t rows, int64_t width) {
-  Split(rows, width, [&](int64_t b, int64_t e) { RmsNormRows(x, weight, epsilon, y, inverse, b, e, width); });
+// Splits [0, count) over the threads, and each thread's range into parts of at most kPart values.
+template <typename Body>
+static void SplitInParts(int64_t count, int64_t cost, Body body) {
+  Split(count, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += kPart) body(i, std::min(kPart, end - i));
+  });
 }
 
-LFT_DISPATCH static void RmsNormGradientRows(const float* dy, const float* x, const float* weight, const float* inverse, float* dx,
-                                             int64_t begin, int64_t end, int64_t width) {
-  for (int64_t r = begin; r < end; r++) {
-    const float *d = dy + r * width, *in = x + r * width;
-    float scale = inverse[r], dot = 0;
-#pragma omp simd reduction(+ : dot)
-    for (int64_t i = 0; i < width; i++) dot += d[i] * weight[i] * in[i];
-    float mean = dot * scale / width;
-    float* out = dx + r * width;
+LFT_DISPATCH static float RmsNormRow(const float* x, const float* weight, float epsilon, float* y, int64_t width) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < width; i++) sum += x[i] * x[i];
+  float scale = 1.0f / std::sqrt(sum / width + epsilon);
 #pragma omp simd
-    for (int64_t i = 0; i < width; i++) out[i] = scale * (d[i] * weight[i] - in[i] * scale * mean);
-  }
+  for (int64_t i = 0; i < width; i++) y[i] = x[i] * scale * weight[i];
+  return scale;
 }
 
-void RmsNormInputGradient(const float* dy, const float* x, const float* weight, const float* inverse, float* dx, int64_t rows,
-                          int64_t width) {
-  Split(rows, width, [&](int64_t b, int64_t e) { RmsNormGradientRows(dy, x, weight, inverse, dx, b, e, width); });
-}
-
-LFT_DISPATCH static void RotaryRows(const float* x, const float* cos, const float* sin, float* y, int64_t begin, int64_t end,
-                                    int64_t heads, int64_t width, float direction) {
-  int64_t half = width / 2;
-  for (int64_t r = begin; r < end; r++) {
-    const float *c = cos + r * width, *s = sin + r * width;
-    for (int64_t h = 0; h < heads; h++) {
-      const float* in = x + (r * heads + h) * width;
-      float* out = y + (r * heads + h) * width;
-#pragma omp simd
-      for (int64_t i = 0; i < half; i++) {
-        float a = in[i], b = in[i + half];
-        out[i] = a * c[i] - direction * b * s[i];
-        out[i + half] = b * c[i + half] + direction * a * s[i + half];
-      }
+void RmsNorm(const Values& x, const float* weight, float epsilon, const Values& y, float* inverse, int64_t rows, int64_t width) {
+  Split(rows, width, [&](int64_t begin, int64_t end) {
+    std::vector<float> in(width), out(width);
+    for (int64_t r = begin; r < end; r++) {
+      float* target = Target(y, r * width, out.data());
+      inverse[r] = RmsNormRow(Read(x, r * width, width, in.data()), weight, epsilon, target, width);
+      Write(y, r * width, width, target);
     }
+  });
+}
+
+LFT_DISPATCH static void RmsNormGradientRow(const float* dy, const float* x, const float* weight, float scale, float* dx, int64_t width) {
+  float dot = 0;
+#pragma omp simd reduction(+ : dot)
+  for (int64_t i = 0; i < width; i++) dot += dy[i] * weight[i] * x[i];
+  float mean = dot * scale / width;
+#pragma omp simd
+  for (int64_t i = 0; i < width; i++) dx[i] = scale * (dy[i] * weight[i] - x[i] * scale * mean);
+}
+
+void RmsNormInputGradient(const Values& dy, const Values& x, const float* weight, const float* inverse, const Values& dx, int64_t rows,
+                          int64_t width) {
+  Split(rows, width, [&](int64_t begin, int64_t end) {
+    std::vector<float> d(width), in(width), out(width);
+    for (int64_t r = begin; r < end; r++) {
+      int64_t at = r * width;
+      float* target = Target(dx, at, out.data());
+      RmsNormGradientRow(Read(dy, at, width, d.data()), Read(x, at, width, in.data()), weight, inverse[r], target, width);
+      Write(dx, at, width, target);
+    }
+  });
+}
+
+LFT_DISPATCH static void RotaryHead(const float* x, const float* cos, const float* sin, float* y, int64_t half, float direction) {
+#pragma omp simd
+  for (int64_t i = 0; i < half; i++) {
+    float a = x[i], b = x[i + half];
+    y[i] = a * cos[i] - direction * b * sin[i];
+    y[i + half] = b * cos[i + half] + direction * a * sin[i + half];
   }
 }
 
-void Rotary(const float* x, const float* cos, const float* sin, float* y, int64_t rows, int64_t heads, int64_t width, float direction) {
-  Split(rows, heads * width, [&](int64_t b, int64_t e) { RotaryRows(x, cos, sin, y, b, e, heads, width, direction); });
+void Rotary(const Values& x, const float* cos, const float* sin, const Values& y, int64_t rows, int64_t heads, int64_t width,
+            float direction) {
+  int64_t length = heads * width;
+  Split(rows, length, [&](int64_t begin, int64_t end) {
+    std::vector<float> in(length), out(length);
+    for (int64_t r = begin; r < end; r++) {
+      const float* source = Read(x, r * length, length, in.data());
+      float* target = Target(y, r * length, out.data());
+      for (int64_t h = 0; h < length; h += width) {
+        RotaryHead(source + h, cos + r * width, sin + r * width, target + h, width / 2, direction);
+      }
+      Write(y, r * length, length, target);
+    }
+  });
 }
 
-LFT_DISPATCH static void SwigluRange(const float* gate, const float* up, float* y, int64_t begin, int64_t end) {
+LFT_DISPATCH static void SwigluPart(const float* gate, const float* up, float* y, int64_t count) {
 #pragma omp simd
-  for (int64_t i = begin; i < end; i++) y[i] = gate[i] * Sigmoid(gate[i]) * up[i];
+  for (int64_t i = 0; i < count; i++) y[i] = gate[i] * Sigmoid(gate[i]) * up[i];
 }
 
-void Swiglu(const float* gate, const float* up, float* y, int64_t count) {
-  Split(count, 4, [&](int64_t b, int64_t e) { SwigluRange(gate, up, y, b, e); });
+void Swiglu(const Values& gate, const Values& up, const Values& y, int64_t count) {
+  SplitInParts(count, 4, [&](int64_t at, int64_t n) {
+    alignas(64) float g[kPart], u[kPart], out[kPart];
+    float* target = Target(y, at, out);
+    SwigluPart(Read(gate, at, n, g), Read(up, at, n, u), target, n);
+    Write(y, at, n, target);
+  });
 }
 
-LFT_DISPATCH static void SwigluGradientRange(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t begin,
-                                             int64_t end) {
+LFT_DISPATCH static void SwigluGradientPart(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t count) {
 #pragma omp simd
-  for (int64_t i = begin; i < end; i++) {
+  for (int64_t i = 0; i < count; i++) {
     float s = Sigmoid(gate[i]), g = gate[i], d = dy[i];
     dup[i] = d * g * s;
     dgate[i] = d * up[i] * s * (1.0f + g * (1.0f - s));
   }
 }
 
-void SwigluGradients(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t count) {
-  Split(count, 8, [&](int64_t b, int64_t e) { SwigluGradientRange(dy, gate, up, dgate, dup, b, e); });
+void SwigluGradients(const Values& dy, const Values& gate, const Values& up, const Values& dgate, const Values& dup, int64_t count) {
+  SplitInParts(count, 8, [&](int64_t at, int64_t n) {
+    alignas(64) float d[kPart], g[kPart], u[kPart], out_gate[kPart], out_up[kPart];
+    float *to_gate = Target(dgate, at, out_gate), *to_up = Target(dup, at, out_up);
+    SwigluGradientPart(Read(dy, at, n, d), Read(gate, at, n, g), Read(up, at, n, u), to_gate, to_up, n);
+    Write(dgate, at, n, to_gate);
+    Write(dup, at, n, to_up);
+  });
 }
 
 LFT_DISPATCH static void AdamWRange(float* p, float* m, float* v, const float* g, int64_t begin, int64_t end, float b1, float b2,

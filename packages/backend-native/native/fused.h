@@ -6,16 +6,17 @@
 namespace lft {
 
 // y [rows, width] = x·inverse∘weight, inverse [rows] = 1/sqrt(mean(x²) + epsilon).
-void RmsNorm(const float* x, const float* weight, float epsilon, float* y, float* inverse, int64_t rows, int64_t width);
+void RmsNorm(const Values& x, const float* weight, float epsilon, const Values& y, float* inverse, int64_t rows, int64_t width);
 // dx = inverse·(g − x̂·mean(g∘x̂)) with g = dy∘weight.
-void RmsNormInputGradient(const float* dy, const float* x, const float* weight, const float* inverse, float* dx, int64_t rows,
+void RmsNormInputGradient(const Values& dy, const Values& x, const float* weight, const float* inverse, const Values& dx, int64_t rows,
                           int64_t width);
 
 // Rotates the halves of every head: x [rows, heads, width], cos and sin [rows, width]. direction −1 is the gradient.
-void Rotary(const float* x, const float* cos, const float* sin, float* y, int64_t rows, int64_t heads, int64_t width, float direction);
+void Rotary(const Values& x, const float* cos, const float* sin, const Values& y, int64_t rows, int64_t heads, int64_t width,
+            float direction);
 
-void Swiglu(const float* gate, const float* up, float* y, int64_t count);
-void SwigluGradients(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t count);
+void Swiglu(const Values& gate, const Values& up, const Values& y, int64_t count);
+void SwigluGradients(const Values& dy, const Values& gate, const Values& up, const Values& dgate, const Values& dup, int64_t count);
 
 struct AttentionShape {
   int64_t batch, queries, keys, heads, kv_heads, width;
@@ -34,7 +35,7 @@ void AttentionGradients(const void* d_o, const void* q, const void* k, const voi
                         void* dv, const AttentionShape& shape);
 
 // Σ −log softmax(h·Wᵀ)[target]; with dh its gradient, with dw (f32 [vocabulary, width]) the weight's too.
-double LinearCrossEntropy(const float* h, const Matrix& weight, const int32_t* targets, float* dh, float* dw, int64_t rows, bool round);
+double LinearCrossEntropy(const Values& h, const Matrix& weight, const int32_t* targets, float* dh, float* dw, int64_t rows, bool round);
 
 struct AdamW {
   double beta1, beta2;

@@ -1,8 +1,5 @@
 #include "matmul.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #include <dnnl.hpp>
 
 #include <omp.h>
@@ -13,7 +10,6 @@
 #include <unordered_map>
 
 #include "memory.h"
-#include "vector_math.h"
 
 namespace lft {
 namespace {
@@ -34,7 +30,7 @@ dnnl::stream& Stream() {
 }
 
 struct Key {
-  int64_t values[10];
+  int64_t values[11];
   bool operator==(const Key& other) const { return std::memcmp(values, other.values, sizeof(values)) == 0; }
 };
 
@@ -57,20 +53,20 @@ std::unordered_map<Key, Primitive, KeyHash>& Cache() {
   return cache;
 }
 
+memory::data_type TypeOf(Type type) { return type == Type::kF32 ? memory::data_type::f32 : memory::data_type::bf16; }
+
 memory::desc Describe(const Matrix& m) {
-  return {{m.rows, m.columns},
-          m.type == Type::kF32 ? memory::data_type::f32 : memory::data_type::bf16,
-          memory::dims{m.row_stride, m.column_stride}};
+  return {{m.rows, m.columns}, TypeOf(m.type), memory::dims{m.row_stride, m.column_stride}};
 }
 
-Primitive& Find(const Matrix& a, const Matrix& b, bool accumulate) {
+Primitive& Find(const Matrix& a, const Matrix& b, Type c, bool accumulate) {
   Key key{{a.rows, a.columns, b.columns, a.row_stride, a.column_stride, b.row_stride, b.column_stride,
-           static_cast<int64_t>(a.type), static_cast<int64_t>(b.type), accumulate}};
+           static_cast<int64_t>(a.type), static_cast<int64_t>(b.type), static_cast<int64_t>(c), accumulate}};
   auto& cache = Cache();
   auto found = cache.find(key);
   if (found != cache.end()) return found->second;
   memory::desc ad = Describe(a), bd = Describe(b);
-  memory::desc cd({a.rows, b.columns}, memory::data_type::f32, memory::dims{b.columns, 1});
+  memory::desc cd({a.rows, b.columns}, TypeOf(c), memory::dims{b.columns, 1});
   dnnl::primitive_attr attr;
   if (accumulate) {
     dnnl::post_ops ops;
@@ -99,74 +95,55 @@ Matrix Rounded(const Matrix& m, int slot) {
   return rounded;
 }
 
+Matrix Widened(const Matrix& m, int slot) {
+  int64_t count = m.rows * m.columns;
+  auto* target = static_cast<float*>(Scratch(slot, count * 4));
+  FromBf16(static_cast<const uint16_t*>(m.data), target, count);
+  Matrix widened = m;
+  widened.data = target;
+  widened.type = Type::kF32;
+  return widened;
+}
+
 }  // namespace
 
+// Without bf16 units oneDNN emulates them slowly, or has nothing: there the values are widened and multiplied in f32.
+static bool HasBf16Units() {
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512bf16,avx512vl"))) static void RoundRangeBf16(const float* source, uint16_t* target, int64_t count) {
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    __m256bh packed = _mm512_cvtneps_pbh(_mm512_loadu_ps(source + i));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(target + i), reinterpret_cast<__m256i&>(packed));
-  }
-  if (i < count) {
-    __mmask16 mask = static_cast<__mmask16>((1u << (count - i)) - 1);
-    __m256bh packed = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, source + i));
-    _mm256_mask_storeu_epi16(target + i, mask, reinterpret_cast<__m256i&>(packed));
-  }
-}
-#endif
-
-LFT_DISPATCH static void RoundRange(const float* source, uint16_t* target, int64_t count) {
-  for (int64_t i = 0; i < count; i++) {
-    uint32_t bits;
-    std::memcpy(&bits, source + i, 4);
-    bool nan = (bits & 0x7fffffff) > 0x7f800000;
-    target[i] = nan ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-  }
-}
-
-void ToBf16(const float* source, uint16_t* target, int64_t count) {
-  constexpr int64_t kPart = 4096;
-#if defined(__x86_64__)
-  static const bool units = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl");
+  static const bool has = __builtin_cpu_supports("avx512bf16");
+  return has;
 #else
-  constexpr bool units = false;
+  return true;
 #endif
-#pragma omp parallel for schedule(static) if (count > 4 * kPart)
-  for (int64_t begin = 0; begin < count; begin += kPart) {
-    int64_t part = count - begin < kPart ? count - begin : kPart;
-#if defined(__x86_64__)
-    if (units) {
-      RoundRangeBf16(source + begin, target + begin, part);
-      continue;
-    }
-#endif
-    RoundRange(source + begin, target + begin, part);
-  }
 }
 
-void FromBf16(const uint16_t* source, float* target, int64_t count) {
-#pragma omp parallel for schedule(static) if (count > 16384)
-  for (int64_t i = 0; i < count; i++) {
-    uint32_t bits = static_cast<uint32_t>(source[i]) << 16;
-    std::memcpy(target + i, &bits, 4);
-  }
+static void MatmulWidened(const Matrix& a, const Matrix& b, const Values& c, bool accumulate) {
+  Matrix x = a.type == Type::kBf16 ? Widened(a, 0) : a;
+  Matrix y = b.type == Type::kBf16 ? Widened(b, 1) : b;
+  if (c.type == Type::kF32) return Matmul(x, y, c, accumulate);
+  int64_t count = a.rows * b.columns;
+  auto* sum = static_cast<float*>(Scratch(3, count * 4));
+  if (accumulate) FromBf16(static_cast<uint16_t*>(c.data), sum, count);
+  Matmul(x, y, {sum, Type::kF32}, accumulate);
+  ToBf16(sum, static_cast<uint16_t*>(c.data), count);
 }
 
-void Matmul(const Matrix& a, const Matrix& b, float* c, bool accumulate, bool round) {
-  if (a.type != b.type || (round && a.type == Type::kF32)) {
+void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, bool round) {
+  bool f32 = a.type == Type::kF32 && b.type == Type::kF32 && !round;
+  if (!HasBf16Units() ? !f32 || c.type == Type::kBf16 : f32 && c.type == Type::kBf16) return MatmulWidened(a, b, c, accumulate);
+  if (!f32 && (a.type == Type::kF32 || b.type == Type::kF32)) {
     Matrix x = a.type == Type::kF32 ? Rounded(a, 0) : a;
     Matrix y = b.type == Type::kF32 ? Rounded(b, 1) : b;
-    return Matmul(x, y, c, accumulate, false);
+    return Matmul(x, y, c, accumulate);
   }
   // A small product is done before a second thread has woken up.
   int threads = omp_get_max_threads();
   bool small = a.rows * a.columns * b.columns < kSmallProduct;
   if (small) omp_set_num_threads(1);
-  Primitive& primitive = Find(a, b, accumulate);
+  Primitive& primitive = Find(a, b, c.type, accumulate);
   primitive.a.set_data_handle(const_cast<void*>(a.data));
   primitive.b.set_data_handle(const_cast<void*>(b.data));
-  primitive.c.set_data_handle(c);
+  primitive.c.set_data_handle(c.data);
   primitive.matmul.execute(Stream(), {{DNNL_ARG_SRC, primitive.a}, {DNNL_ARG_WEIGHTS, primitive.b}, {DNNL_ARG_DST, primitive.c}});
   Stream().wait();
   if (small) omp_set_num_threads(threads);

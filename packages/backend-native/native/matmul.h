@@ -1,9 +1,9 @@
 #pragma once
 #include <cstdint>
 
-namespace lft {
+#include "values.h"
 
-enum class Type { kF32, kBf16 };
+namespace lft {
 
 // A matrix in memory: element (i, j) lies at data[i * row_stride + j * column_stride].
 struct Matrix {
@@ -15,14 +15,10 @@ struct Matrix {
   Matrix Transposed() const { return {data, type, columns, rows, column_stride, row_stride}; }
 };
 
-// c = a·b (+ c with accumulate), c [rows, columns] row-major f32. Products of two bf16 matrices run on the matrix units; an f32 operand
+// c = a·b (+ c with accumulate), c [rows, columns] row-major, f32 or bf16; sums are f32. Products of two bf16 matrices run on the matrix units; an f32 operand
 // beside a bf16 one is rounded to bf16 first.
 // round: two f32 matrices are rounded to bf16 too.
 // Throws std::runtime_error when oneDNN has only its reference implementation for the shape.
-void Matmul(const Matrix& a, const Matrix& b, float* c, bool accumulate, bool round = false);
-
-// Rounds to the nearest bf16, ties to even.
-void ToBf16(const float* source, uint16_t* target, int64_t count);
-void FromBf16(const uint16_t* source, float* target, int64_t count);
+void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, bool round = false);
 
 }  // namespace lft

@@ -1,6 +1,9 @@
 /** Address of a block of native memory; 0 is none. */
 export type Pointer = number;
 
+/** Address of a tensor's values, f32 or bf16: the lowest bit, which is 0 in an address, says bf16. */
+export type Values = number;
+
 /** A weight or other typed array that a kernel reads where it lies, or the address of tensor memory. */
 export type Source = Pointer | Float32Array | Uint16Array | Int32Array;
 
@@ -12,6 +15,8 @@ export interface Addon {
   write(target: Pointer, source: NodeJS.TypedArray): void;
   copy(target: Pointer, source: Source, bytes: number): void;
   read(source: Pointer, bytes: number): ArrayBuffer;
+  /** bf16 values as f32. */
+  widen(x: Values, y: Pointer, count: number): void;
   bytesInUse(): number;
   bytesPooled(): number;
   trim(): void;
@@ -21,9 +26,9 @@ export interface Addon {
   unary(op: number, x: Pointer, y: Pointer, count: number): void;
   binary(
     op: number,
-    a: Pointer,
-    b: Pointer,
-    out: Pointer,
+    a: Values,
+    b: Values,
+    out: Values,
     shape: Float64Array,
     aStrides: Float64Array,
     bStrides: Float64Array,
@@ -46,7 +51,7 @@ export interface Addon {
   matmul(
     a: Source,
     b: Source,
-    c: Pointer,
+    c: Values,
     rows: number,
     inner: number,
     columns: number,
@@ -54,36 +59,28 @@ export interface Addon {
     transposeB: number,
     bf16: number,
   ): void;
-  rmsNorm(
-    x: Pointer,
-    weight: Pointer,
-    epsilon: number,
-    y: Pointer,
-    inverse: Pointer,
-    rows: number,
-    width: number,
-  ): void;
+  rmsNorm(x: Values, weight: Pointer, epsilon: number, y: Values, inverse: Pointer, rows: number, width: number): void;
   rmsNormGradient(
-    dy: Pointer,
-    x: Pointer,
+    dy: Values,
+    x: Values,
     weight: Pointer,
     inverse: Pointer,
-    dx: Pointer,
+    dx: Values,
     rows: number,
     width: number,
   ): void;
   rotary(
-    x: Pointer,
+    x: Values,
     cos: Pointer,
     sin: Pointer,
-    y: Pointer,
+    y: Values,
     rows: number,
     heads: number,
     width: number,
     direction: number,
   ): void;
-  swiglu(gate: Pointer, up: Pointer, y: Pointer, count: number): void;
-  swigluGradients(dy: Pointer, gate: Pointer, up: Pointer, dgate: Pointer, dup: Pointer, count: number): void;
+  swiglu(gate: Values, up: Values, y: Values, count: number): void;
+  swigluGradients(dy: Values, gate: Values, up: Values, dgate: Values, dup: Values, count: number): void;
   attention(q: Pointer, k: Pointer, v: Pointer, o: Pointer, logSum: Pointer, ...shape: AttentionShape): void;
   attentionGradients(
     dO: Pointer,
@@ -99,7 +96,7 @@ export interface Addon {
   ): void;
   /** Gives the summed loss; `dh` and `dw` may be 0. */
   linearCrossEntropy(
-    h: Pointer,
+    h: Values,
     weight: Source,
     targets: Int32Array,
     dh: Pointer,

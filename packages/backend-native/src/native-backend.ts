@@ -1,17 +1,25 @@
+import { float32FromBFloat16 } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Addon, Pointer } from './addon.js';
+import type { Addon, Pointer, Values } from './addon.js';
+
+/** How float32 values lie in memory: as they are, or rounded to bf16. */
+export type Format = 'f32' | 'bf16';
 
 /** A tensor's memory. Several tensors may share it (reshaped views). */
 interface Block {
-  readonly pointer: Pointer;
-  readonly bytes: number;
+  pointer: Pointer;
+  readonly size: number;
   readonly dtype: tf.DataType;
+  format: Format;
   references: number;
 }
 
 const BYTES = { float32: 4, int32: 4, bool: 1, complex64: 8, string: 0 } as const;
 
-/** Tensors in memory of the addon: freed with the tensor, read by JavaScript on demand. */
+/**
+ * Tensors in memory of the addon: freed with the tensor, read by JavaScript on demand. The tensor library knows no bf16: activations that
+ * are held so are float32 to it, and are widened where a kernel or JavaScript wants f32.
+ */
 export class NativeBackend extends tf.KernelBackend {
   private readonly blocks: tf.DataStorage<Block>;
 
@@ -25,10 +33,14 @@ export class NativeBackend extends tf.KernelBackend {
   }
 
   /** Uninitialised memory for a kernel's result. */
-  output(shape: number[], dtype: tf.DataType): tf.TensorInfo {
+  output(shape: number[], dtype: tf.DataType, format: Format = 'f32'): tf.TensorInfo {
     const dataId = {};
-    this.allocate(dataId, shape, dtype, 1);
+    this.allocate(dataId, shape, dtype, 1, format);
     return { dataId, shape, dtype };
+  }
+
+  format(x: tf.TensorInfo): Format {
+    return this.blocks.get(x.dataId).format;
   }
 
   /** The same memory under another shape. */
@@ -37,17 +49,38 @@ export class NativeBackend extends tf.KernelBackend {
     return { dataId: x.dataId, shape, dtype };
   }
 
+  /** For kernels that take f32 only: bf16 values are widened, once for all who share them. */
   pointer(x: tf.TensorInfo): Pointer {
-    return this.blocks.get(x.dataId).pointer;
+    const block = this.blocks.get(x.dataId);
+    if (block.format === 'bf16') {
+      const pointer = this.addon.alloc(4 * block.size);
+      this.addon.widen(block.pointer, pointer, block.size);
+      this.addon.release(block.pointer);
+      block.pointer = pointer;
+      block.format = 'f32';
+    }
+    return block.pointer;
   }
 
-  private allocate(dataId: tf.DataId, shape: number[], dtype: tf.DataType, references: number): Pointer {
+  /** For kernels that take either format. */
+  values(x: tf.TensorInfo): Values {
+    const { pointer, format } = this.blocks.get(x.dataId);
+    return format === 'bf16' ? pointer + 1 : pointer;
+  }
+
+  private allocate(
+    dataId: tf.DataId,
+    shape: number[],
+    dtype: tf.DataType,
+    references: number,
+    format: Format = 'f32',
+  ): Pointer {
     if (dtype === 'string' || dtype === 'complex64') {
       throw new Error(`the native backend holds numbers, and no tensors of dtype ${dtype}`);
     }
-    const bytes = Math.max(4, tf.util.sizeFromShape(shape) * BYTES[dtype]);
-    const pointer = this.addon.alloc(bytes);
-    this.blocks.set(dataId, { pointer, bytes, dtype, references });
+    const size = tf.util.sizeFromShape(shape);
+    const pointer = this.addon.alloc(Math.max(4, size * (format === 'bf16' ? 2 : BYTES[dtype])));
+    this.blocks.set(dataId, { pointer, size, dtype, format, references });
     return pointer;
   }
 
@@ -69,8 +102,9 @@ export class NativeBackend extends tf.KernelBackend {
   }
 
   override readSync(dataId: tf.DataId): tf.BackendValues {
-    const { pointer, bytes, dtype } = this.blocks.get(dataId);
-    const buffer = this.addon.read(pointer, bytes);
+    const { pointer, size, dtype, format } = this.blocks.get(dataId);
+    if (format === 'bf16') return float32FromBFloat16(new Uint16Array(this.addon.read(pointer, 2 * size)));
+    const buffer = this.addon.read(pointer, size * BYTES[dtype as 'float32']);
     if (dtype === 'int32') return new Int32Array(buffer);
     return dtype === 'bool' ? new Uint8Array(buffer) : new Float32Array(buffer);
   }

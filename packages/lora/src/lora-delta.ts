@@ -28,7 +28,7 @@ export class LoraDelta implements Delta {
     const seen = pass.training && this.dropout > 0 ? ops.dropout(x, this.dropout, pass.seed(this.a.name)) : x;
     const low = ops.matmul(seen as tf.Tensor2D, this.a.variable as tf.Tensor2D, { transposeB: true });
     const update = ops.matmul(scaled(low, this.scale, gate), this.b.variable as tf.Tensor2D, { transposeB: true });
-    return tf.add(base(x), update);
+    return ops.add(base(x), update);
   }
 
   /** W + s·B·A, in f32. */

@@ -26,7 +26,7 @@ export class LoraEmbeddingDelta implements Delta {
     if (gate === 0) return base(ids);
     const low = ops.embedding(tf.transpose(this.a.variable) as tf.Tensor2D, ids as tf.Tensor1D);
     const update = ops.matmul(scaled(low, this.scale, gate), this.b.variable as tf.Tensor2D, { transposeB: true });
-    return tf.add(base(ids), update);
+    return ops.add(base(ids), update);
   }
 
   /** W + s·(B·A)ᵀ, in f32. */

@@ -33,20 +33,27 @@ const unary = UNARY.map(
   }),
 );
 
-const binary = BINARY.map(
-  (name, op): Kernel => ({
+const ONE = Float64Array.of(1);
+
+const binary = [...BINARY, 'LftAdd'].map(
+  (name): Kernel => ({
     name,
     run(backend, { a, b }: { a: tf.TensorInfo; b: tf.TensorInfo }) {
       const shape = tf.backend_util.assertAndGetBroadcastShape(a.shape, b.shape);
-      const out = backend.output(shape, 'float32');
+      const size = tf.util.sizeFromShape(shape);
+      // What is broadcast does not count: a factor in f32 makes no f32 of bf16 activations.
+      const whole = [a, b].filter((x) => tf.util.sizeFromShape(x.shape) === size);
+      const bf16 = whole.length > 0 && whole.every((x) => backend.format(x) === 'bf16');
+      const out = backend.output(shape, 'float32', bf16 ? 'bf16' : 'f32');
+      const alike = whole.length === 2;
       backend.addon.binary(
-        op,
-        backend.pointer(a),
-        backend.pointer(b),
-        backend.pointer(out),
-        Float64Array.from(shape),
-        broadcastStrides(a.shape, shape),
-        broadcastStrides(b.shape, shape),
+        BINARY.indexOf(name.replace('Lft', '')),
+        backend.values(a),
+        backend.values(b),
+        backend.values(out),
+        alike ? Float64Array.of(size) : Float64Array.from(shape),
+        alike ? ONE : broadcastStrides(a.shape, shape),
+        alike ? ONE : broadcastStrides(b.shape, shape),
       );
       return out;
     },

@@ -1,6 +1,7 @@
 import type { ops } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { AttentionShape } from '../addon.js';
+import type { AttentionShape, Pointer } from '../addon.js';
+import type { Format, NativeBackend } from '../native-backend.js';
 import type { Kernel } from './kernel.js';
 
 type Tensors = Record<string, tf.TensorInfo>;
@@ -9,24 +10,35 @@ interface AttentionAttributes {
   readonly scale: number;
 }
 
-function attentionShape(q: tf.TensorInfo, k: tf.TensorInfo, { mask, scale }: AttentionAttributes): AttentionShape {
+function attentionShape(
+  q: tf.TensorInfo,
+  k: tf.TensorInfo,
+  { mask, scale }: AttentionAttributes,
+  format: Format,
+): AttentionShape {
   const [batch, queries, heads, width] = q.shape as [number, number, number, number];
-  return [batch, queries, k.shape[1]!, heads, k.shape[2]!, width, scale, mask.segments ?? 0, 0];
+  return [batch, queries, k.shape[1]!, heads, k.shape[2]!, width, scale, mask.segments ?? 0, Number(format === 'bf16')];
+}
+
+/** Addresses of tensors in the one format that a kernel takes them in: bf16 where all are. */
+function alike(backend: NativeBackend, tensors: (tf.TensorInfo | undefined)[]): [Format, ...Pointer[]] {
+  const format = tensors.every((x) => backend.format(x!) === 'bf16') ? 'bf16' : 'f32';
+  return [format, ...tensors.map((x) => (format === 'bf16' ? backend.values(x!) : backend.pointer(x!)))];
 }
 
 /** The hot operations of @lft/core, each one pass over memory. */
 export const fused: readonly Kernel[] = [
   {
     name: 'LftRmsNorm',
-    run(backend, { x, weight }: Tensors, { epsilon }: { epsilon: number }) {
+    run(backend, { x, weight }: Tensors, { epsilon, result }: { epsilon: number; result: Format }) {
       const [rows, width] = x!.shape as [number, number];
-      const y = backend.output([rows, width], 'float32');
+      const y = backend.output([rows, width], 'float32', backend.precision === 'bf16' ? 'bf16' : result);
       const inverse = backend.output([rows, 1], 'float32');
       backend.addon.rmsNorm(
-        backend.pointer(x!),
+        backend.values(x!),
         backend.pointer(weight!),
         epsilon,
-        backend.pointer(y),
+        backend.values(y),
         backend.pointer(inverse),
         rows,
         width,
@@ -38,13 +50,13 @@ export const fused: readonly Kernel[] = [
     name: 'LftRmsNormInputGradient',
     run(backend, { dy, x, weight, inverse }: Tensors) {
       const [rows, width] = x!.shape as [number, number];
-      const dx = backend.output([rows, width], 'float32');
+      const dx = backend.output([rows, width], 'float32', backend.format(x!));
       backend.addon.rmsNormGradient(
-        backend.pointer(dy!),
-        backend.pointer(x!),
+        backend.values(dy!),
+        backend.values(x!),
         backend.pointer(weight!),
         backend.pointer(inverse!),
-        backend.pointer(dx),
+        backend.values(dx),
         rows,
         width,
       );
@@ -54,15 +66,15 @@ export const fused: readonly Kernel[] = [
   {
     name: 'LftRotary',
     run(backend, { x, cos, sin }: Tensors, { direction }: { direction: 1 | -1 }) {
-      const [rows, heads, width] = x!.shape as [number, number, number];
-      const y = backend.output([rows, heads, width], 'float32');
+      const [rows, , width] = cos!.shape as [number, number, number];
+      const y = backend.output(x!.shape, 'float32', backend.format(x!));
       backend.addon.rotary(
-        backend.pointer(x!),
+        backend.values(x!),
         backend.pointer(cos!),
         backend.pointer(sin!),
-        backend.pointer(y),
+        backend.values(y),
         rows,
-        heads,
+        tf.util.sizeFromShape(x!.shape) / (rows * width),
         width,
         direction,
       );
@@ -72,11 +84,11 @@ export const fused: readonly Kernel[] = [
   {
     name: 'LftSwiglu',
     run(backend, { gate, up }: Tensors) {
-      const y = backend.output(gate!.shape, 'float32');
+      const y = backend.output(gate!.shape, 'float32', backend.format(gate!));
       backend.addon.swiglu(
-        backend.pointer(gate!),
-        backend.pointer(up!),
-        backend.pointer(y),
+        backend.values(gate!),
+        backend.values(up!),
+        backend.values(y),
         tf.util.sizeFromShape(y.shape),
       );
       return y;
@@ -85,14 +97,14 @@ export const fused: readonly Kernel[] = [
   {
     name: 'LftSwigluGradients',
     run(backend, { dy, gate, up }: Tensors) {
-      const dgate = backend.output(gate!.shape, 'float32');
-      const dup = backend.output(gate!.shape, 'float32');
+      const dgate = backend.output(gate!.shape, 'float32', backend.format(gate!));
+      const dup = backend.output(gate!.shape, 'float32', backend.format(up!));
       backend.addon.swigluGradients(
-        backend.pointer(dy!),
-        backend.pointer(gate!),
-        backend.pointer(up!),
-        backend.pointer(dgate),
-        backend.pointer(dup),
+        backend.values(dy!),
+        backend.values(gate!),
+        backend.values(up!),
+        backend.values(dgate),
+        backend.values(dup),
         tf.util.sizeFromShape(gate!.shape),
       );
       return [dgate, dup];
@@ -102,40 +114,26 @@ export const fused: readonly Kernel[] = [
     name: 'LftAttention',
     run(backend, { q, k, v }: Tensors, attributes: AttentionAttributes) {
       const [batch, queries, heads] = q!.shape as [number, number, number];
-      const o = backend.output(q!.shape, 'float32');
+      const [format, qAt, kAt, vAt] = alike(backend, [q, k, v]) as [Format, Pointer, Pointer, Pointer];
+      const o = backend.output(q!.shape, 'float32', format);
       const logSum = backend.output([batch, heads, queries], 'float32');
-      backend.addon.attention(
-        backend.pointer(q!),
-        backend.pointer(k!),
-        backend.pointer(v!),
-        backend.pointer(o),
-        backend.pointer(logSum),
-        ...attentionShape(q!, k!, attributes),
-      );
+      const shape = attentionShape(q!, k!, attributes, format);
+      backend.addon.attention(qAt, kAt, vAt, backend.values(o), backend.pointer(logSum), ...shape);
       return [o, logSum];
     },
   },
   {
     name: 'LftAttentionGradients',
     run(backend, { dy, q, k, v, o, logSum }: Tensors, attributes: AttentionAttributes) {
-      const [dq, dk, dv] = [q!, k!, v!].map((x) => backend.output(x.shape, 'float32')) as [
-        tf.TensorInfo,
-        tf.TensorInfo,
-        tf.TensorInfo,
-      ];
+      const [format, ...at] = alike(backend, [dy, q, k, v, o]);
+      const gradients = [q!, k!, v!].map((x) => backend.output(x.shape, 'float32', format));
       backend.addon.attentionGradients(
-        backend.pointer(dy!),
-        backend.pointer(q!),
-        backend.pointer(k!),
-        backend.pointer(v!),
-        backend.pointer(o!),
+        ...(at as [Pointer, Pointer, Pointer, Pointer, Pointer]),
         backend.pointer(logSum!),
-        backend.pointer(dq),
-        backend.pointer(dk),
-        backend.pointer(dv),
-        ...attentionShape(q!, k!, attributes),
+        ...(gradients.map((x) => backend.values(x)) as [Pointer, Pointer, Pointer]),
+        ...attentionShape(q!, k!, attributes, format),
       );
-      return [dq, dk, dv];
+      return gradients;
     },
   },
   {

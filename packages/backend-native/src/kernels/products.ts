@@ -1,9 +1,13 @@
 import type { FrozenWeight } from '@lft/core';
 import type * as tf from '@tensorflow/tfjs-core';
-import type { NativeBackend } from '../native-backend.js';
+import type { Format, NativeBackend } from '../native-backend.js';
 import type { Kernel } from './kernel.js';
 
 const rounding = (backend: NativeBackend) => (backend.precision === 'bf16' ? 1 : 0);
+
+/** Activations beside a weight are held as it is, as under PyTorch's autocast. */
+const formatBeside = (backend: NativeBackend, weight: FrozenWeight): Format =>
+  weight.format === 'f32' && backend.precision === 'f32' ? 'f32' : 'bf16';
 
 function multiply(
   backend: NativeBackend,
@@ -18,12 +22,18 @@ function multiply(
   const inner = transposeA ? aRows : aColumns;
   const columns = transposeB ? bRows : bColumns;
   const batch = a.shape.slice(0, -2).reduce((product, size) => product * size, 1);
-  const out = backend.output([...a.shape.slice(0, -2), rows, columns], 'float32');
+  // Rows of activations stay bf16; a product over the rows, which is a trained weight's gradient, is f32.
+  const out = backend.output(
+    [...a.shape.slice(0, -2), rows, columns],
+    'float32',
+    transposeA ? 'f32' : backend.format(a),
+  );
+  const step = (x: tf.TensorInfo, size: number) => size * (backend.format(x) === 'bf16' ? 2 : 4);
   for (let i = 0; i < batch; i++) {
     backend.addon.matmul(
-      backend.pointer(a) + 4 * i * aRows * aColumns,
-      backend.pointer(b) + 4 * i * bRows * bColumns,
-      backend.pointer(out) + 4 * i * rows * columns,
+      backend.values(a) + i * step(a, aRows * aColumns),
+      backend.values(b) + i * step(b, bRows * bColumns),
+      backend.values(out) + i * step(out, rows * columns),
       rows,
       inner,
       columns,
@@ -52,13 +62,13 @@ export const products: readonly Kernel[] = [
   {
     // y = x·Wᵀ with the weight where it lies, f32 or bf16
     name: 'LftLinear',
-    run(backend, { x }: { x: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
+    run(backend, { x }: { x: tf.TensorInfo }, { weight, result }: { weight: FrozenWeight; result?: 'f32' }) {
       const rows = x.shape[0]!;
-      const y = backend.output([rows, weight.rows], 'float32');
+      const y = backend.output([rows, weight.rows], 'float32', result ?? formatBeside(backend, weight));
       backend.addon.matmul(
-        backend.pointer(x),
+        backend.values(x),
         weight.data,
-        backend.pointer(y),
+        backend.values(y),
         rows,
         weight.columns,
         weight.rows,
@@ -74,11 +84,11 @@ export const products: readonly Kernel[] = [
     name: 'LftLinearInputGradient',
     run(backend, { dy }: { dy: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
       const rows = dy.shape[0]!;
-      const dx = backend.output([rows, weight.columns], 'float32');
+      const dx = backend.output([rows, weight.columns], 'float32', formatBeside(backend, weight));
       backend.addon.matmul(
-        backend.pointer(dy),
+        backend.values(dy),
         weight.data,
-        backend.pointer(dx),
+        backend.values(dx),
         rows,
         weight.rows,
         weight.columns,
@@ -102,7 +112,7 @@ export const products: readonly Kernel[] = [
       const dh = backend.output(attributes.gradients === 'none' ? [1] : h.shape, 'float32');
       const dw = backend.output(attributes.gradients === 'hidden and weight' ? [vocabulary, width] : [1], 'float32');
       const sum = backend.addon.linearCrossEntropy(
-        backend.pointer(h),
+        backend.values(h),
         attributes.weight?.data ?? backend.pointer(inputs.weight!),
         attributes.targets,
         attributes.gradients === 'none' ? 0 : backend.pointer(dh),

@@ -66,6 +66,7 @@ export class ForwardPass implements ModuleForward {
         input as tf.Tensor2D,
         this.effective(path, 'weight') as Parameters<typeof ops.linear>[1],
         this.tensorOf(path, 'bias'),
+        path === this.model.head ? 'f32' : undefined,
       );
     return this.applied(path, x, base) as tf.Tensor2D;
   }

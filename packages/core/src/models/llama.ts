@@ -41,6 +41,8 @@ export class Llama implements CausalModel {
   readonly head = 'lm_head';
   readonly sites: readonly ModuleSite[];
   private readonly frequencies: Float64Array;
+  /** What goes into products beside matrices of less than f32 is rounded to bf16 where the backend can. */
+  private readonly activations: 'f32' | 'bf16';
 
   /** @param weights by tensor name, e.g. `model.norm.weight` */
   constructor(
@@ -49,12 +51,18 @@ export class Llama implements CausalModel {
     private readonly weights: Map<string, FrozenWeight>,
   ) {
     this.sites = llamaSites(config);
+    const matrices = [...weights.values()].filter(({ shape }) => shape.length > 1);
+    this.activations = matrices.every(({ format }) => format === 'f32') ? 'f32' : 'bf16';
     this.frequencies = inverseFrequencies(config, config.head_dim, `${info.source}/config.json`);
   }
 
   get activationBytesPerToken(): number {
-    // Measured with LoRA: what the tape keeps of a block, its elementary sums and reshapes included.
-    return 4 * (18 * this.config.hidden_size + 8 * this.config.intermediate_size);
+    // What the tape keeps of a block: the residual stream before each sublayer, and both norms, q, k, v, the mixed values, gate, up and
+    // their product, of which an adapter's choice of sites may need less.
+    const { hidden_size: width, intermediate_size: inner, head_dim: headWidth } = this.config;
+    const heads = this.config.num_attention_heads + this.config.num_key_value_heads;
+    const bytes = this.activations === 'bf16' && tf.getBackend() === 'native' ? 2 : 4;
+    return 4 * 2 * width + bytes * (2 * width + 2 * heads * headWidth + 3 * inner);
   }
 
   weight(path: string, tensor: 'weight' | 'bias'): FrozenWeight | undefined {
@@ -86,18 +94,18 @@ export class Llama implements CausalModel {
     const epsilon = this.config.rms_norm_eps;
     const attended = this.attention(
       index,
-      ops.rmsNorm(x, modules.scale(`${path}.input_layernorm`), epsilon),
+      ops.rmsNorm(x, modules.scale(`${path}.input_layernorm`), epsilon, this.activations),
       geometry,
       modules,
       cache,
     );
-    const afterAttention = tf.add(x, modules.sublayer(`${path}.self_attn`, attended)) as tf.Tensor2D;
-    const normed = ops.rmsNorm(afterAttention, modules.scale(`${path}.post_attention_layernorm`), epsilon);
+    const afterAttention = ops.add(x, modules.sublayer(`${path}.self_attn`, attended));
+    const normed = ops.rmsNorm(afterAttention, modules.scale(`${path}.post_attention_layernorm`), epsilon, this.activations);
     const inner = ops.swiglu(
       modules.linear(`${path}.mlp.gate_proj`, normed),
       modules.linear(`${path}.mlp.up_proj`, normed),
     );
-    return tf.add(afterAttention, modules.sublayer(`${path}.mlp`, modules.linear(`${path}.mlp.down_proj`, inner)));
+    return ops.add(afterAttention, modules.sublayer(`${path}.mlp`, modules.linear(`${path}.mlp.down_proj`, inner)));
   }
 
   private attention(index: number, x: tf.Tensor2D, geometry: SequenceGeometry, modules: ModuleForward, cache?: KeyValueCache): tf.Tensor2D {
@@ -106,8 +114,9 @@ export class Llama implements CausalModel {
     const { batch, length, cos, sin, mask } = geometry;
     const tokens = batch * length;
     const turned = (name: string, count: number) => {
-      const projected = tf.reshape(modules.linear(`${path}.${name}`, x), [tokens, count, width]) as tf.Tensor3D;
-      return tf.reshape(ops.rotary(projected, cos, sin), [batch, length, count, width]) as tf.Tensor4D;
+      // Turned before it is reshaped: a reshape would keep the projection for its shape.
+      const projected = ops.rotary(modules.linear(`${path}.${name}`, x), cos, sin);
+      return tf.reshape(projected, [batch, length, count, width]) as tf.Tensor4D;
     };
     const q = turned('q_proj', heads);
     const own = {
@@ -120,7 +129,7 @@ export class Llama implements CausalModel {
   }
 
   norm(x: tf.Tensor2D, modules: ModuleForward): tf.Tensor2D {
-    return ops.rmsNorm(x, modules.scale('model.norm'), this.config.rms_norm_eps);
+    return ops.rmsNorm(x, modules.scale('model.norm'), this.config.rms_norm_eps, this.activations);
   }
 
   async dispose(): Promise<void> {

@@ -1,4 +1,5 @@
 export { type AdamWHyper, type AdamWSlot, adamwStep } from './adamw-step.js';
+export { add } from './add.js';
 export { attention } from './attention.js';
 export { CausalMask } from './causal-mask.js';
 export { type Op, runOp } from './define-op.js';

@@ -7,6 +7,8 @@ import { matmul } from './matmul.js';
 type LinearInputs = { x: tf.Tensor2D };
 interface LinearAttributes {
   readonly weight: FrozenWeight;
+  /** `f32` where a result beside a bf16 weight must not be rounded: logits. */
+  readonly result?: 'f32';
 }
 
 const frozenLinear: Op<LinearInputs, LinearAttributes> = {
@@ -26,12 +28,18 @@ const frozenLinear: Op<LinearInputs, LinearAttributes> = {
  * @param x      [N, in] f32
  * @param weight [out, in]
  * @param bias   [out] f32
- * @returns [N, out] f32
+ * @param result `f32` for logits: beside a bf16 weight backends may else hold the result in bf16, as autocast does
+ * @returns [N, out]
  */
-export function linear(x: tf.Tensor2D, weight: FrozenWeight | tf.Tensor2D, bias?: tf.Tensor): tf.Tensor2D {
+export function linear(
+  x: tf.Tensor2D,
+  weight: FrozenWeight | tf.Tensor2D,
+  bias?: tf.Tensor,
+  result?: 'f32',
+): tf.Tensor2D {
   const y =
     weight instanceof tf.Tensor
       ? matmul(x, weight, { transposeB: true })
-      : (runOp(frozenLinear, { x }, { weight })[0] as tf.Tensor2D);
+      : (runOp(frozenLinear, { x }, { weight, ...(result ? { result } : {}) })[0] as tf.Tensor2D);
   return bias ? tf.add(y, bias) : y;
 }

@@ -5,6 +5,8 @@ import { type Op, runIfFused, runOp } from './define-op.js';
 type RmsNormInputs = { x: tf.Tensor2D; weight: tf.Tensor1D };
 interface RmsNormAttributes {
   readonly epsilon: number;
+  /** How a backend that can hold bf16 is to hold the result, which products read again and again. */
+  readonly result: 'f32' | 'bf16';
 }
 
 const op: Op<RmsNormInputs, RmsNormAttributes> = {
@@ -35,8 +37,14 @@ const op: Op<RmsNormInputs, RmsNormAttributes> = {
  * y = x / sqrt(mean(x²) + ε) ∘ w, row by row (Zhang & Sennrich 2019, as Llama uses it).
  * @param x      [N, D] f32
  * @param weight [D] f32
- * @returns [N, D] f32
+ * @param result `bf16` where the result goes into products with bf16 weights: backends that can hold bf16 then round it once, here
+ * @returns [N, D]
  */
-export function rmsNorm(x: tf.Tensor2D, weight: tf.Tensor1D, epsilon: number): tf.Tensor2D {
-  return runOp(op, { x, weight }, { epsilon })[0] as tf.Tensor2D;
+export function rmsNorm(
+  x: tf.Tensor2D,
+  weight: tf.Tensor1D,
+  epsilon: number,
+  result: 'f32' | 'bf16' = 'f32',
+): tf.Tensor2D {
+  return runOp(op, { x, weight }, { epsilon, result })[0] as tf.Tensor2D;
 }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Op, runOp } from './define-op.js';
 
-type RotaryInputs = { x: tf.Tensor3D; cos: tf.Tensor3D; sin: tf.Tensor3D };
+type RotaryInputs = { x: tf.Tensor; cos: tf.Tensor3D; sin: tf.Tensor3D };
 
 /** The matrix R [width, width] with (x₁, x₂)·R = (−x₂, x₁) for the two halves of a row. */
 function halfTurn(width: number): tf.Tensor2D {
@@ -29,16 +29,18 @@ const op: Op<RotaryInputs, RotaryAttributes> = {
   kernelName: 'LftRotary',
   saveInputs: ['cos', 'sin'],
   forward({ x, cos, sin }, { direction }) {
-    const turned = tf.mul(rotateHalf(x), sin);
-    const kept = tf.mul(x, cos);
-    return direction === 1 ? tf.add(kept, turned) : tf.sub(kept, turned);
+    const [rows, , width] = cos.shape;
+    const heads = tf.reshape(x, [rows, -1, width]) as tf.Tensor3D;
+    const turned = tf.mul(rotateHalf(heads), sin);
+    const kept = tf.mul(heads, cos);
+    return tf.reshape(direction === 1 ? tf.add(kept, turned) : tf.sub(kept, turned), x.shape);
   },
   backward: (dy, [cos, sin], { direction }) => ({
     // A rotation's inverse turns the other way, and sin is equal on both halves.
     x: () =>
       runOp(
         op,
-        { x: dy as tf.Tensor3D, cos: cos as tf.Tensor3D, sin: sin as tf.Tensor3D },
+        { x: dy, cos: cos as tf.Tensor3D, sin: sin as tf.Tensor3D },
         { direction: direction === 1 ? -1 : 1 },
       )[0]!,
   }),
@@ -46,9 +48,10 @@ const op: Op<RotaryInputs, RotaryAttributes> = {
 
 /**
  * Rotary position embedding on the two halves of each head (Su et al. 2021, in the layout of Hugging Face's Llama).
- * @param x        [N, H, D] f32, D even
- * @param cos, sin [N, H, D] f32, the angle of each position, both halves alike
+ * @param x        [N, H·D] or [N, H, D] f32, D even
+ * @param cos, sin [N, 1, D] f32, the angle of each position, both halves alike
+ * @returns of x's shape
  */
-export function rotary(x: tf.Tensor3D, cos: tf.Tensor3D, sin: tf.Tensor3D): tf.Tensor3D {
-  return runOp(op, { x, cos, sin }, { direction: 1 })[0] as tf.Tensor3D;
+export function rotary<T extends tf.Tensor>(x: T, cos: tf.Tensor3D, sin: tf.Tensor3D): T {
+  return runOp(op, { x, cos, sin }, { direction: 1 })[0] as T;
 }
