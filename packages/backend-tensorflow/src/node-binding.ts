@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** TensorFlow's numbers of the types that the kernels name. The tensor library knows no bf16. */
-export const TYPE = { float32: 1, int32: 3, uint8: 4, bfloat16: 14 } as const;
+export const TYPE = { float32: 1, int32: 3, uint8: 4, int8: 6, bfloat16: 14 } as const;
 export type TypeNumber = (typeof TYPE)[keyof typeof TYPE];
 
 /** An attribute of an operation, as the binding takes it. */
@@ -23,7 +23,7 @@ export interface NodeBinding {
   readonly TF_Version: string;
   readonly TF_ATTR_TYPE: number;
   readonly TF_ATTR_BOOL: number;
-  createTensor(shape: readonly number[], type: number, values: Float32Array | Uint8Array): number;
+  createTensor(shape: readonly number[], type: number, values: Float32Array | Uint8Array | Int32Array): number;
   deleteTensor(id: number): void;
   executeOp(name: string, attributes: OpAttribute[], inputs: number[], outputs: number): Metadata[];
   isUsingGpuDevice(): boolean;
@@ -79,6 +79,11 @@ export class RawCall {
     return id;
   }
 
+  /** Values in another type; an id for this call only. */
+  cast(id: number, from: TypeNumber, to: TypeNumber): number {
+    return this.execute('Cast', [this.type('SrcT', from), this.type('DstT', to)], [id]);
+  }
+
   /** An id that stays: the caller deletes it. */
   executeKept(name: string, attributes: OpAttribute[], inputs: number[]): number {
     return this.backend.binding.executeOp(name, attributes, inputs, 1)[0]!.id;
@@ -92,13 +97,13 @@ export class RawCall {
   }
 
   /** Values of JS for this call only. */
-  upload(shape: readonly number[], type: TypeNumber, values: Float32Array | Uint8Array): number {
+  upload(shape: readonly number[], type: TypeNumber, values: Float32Array | Uint8Array | Int32Array): number {
     const id = this.uploadKept(shape, type, values);
     this.temporary.push(id);
     return id;
   }
 
-  uploadKept(shape: readonly number[], type: TypeNumber, values: Float32Array | Uint8Array): number {
+  uploadKept(shape: readonly number[], type: TypeNumber, values: Float32Array | Uint8Array | Int32Array): number {
     return this.backend.binding.createTensor([...shape], type, values);
   }
 }

@@ -1,4 +1,4 @@
-import { bfloat16FromFloat32, FrozenWeight, keyedRandom, ops, useBackend } from '@lft/core';
+import { bfloat16FromFloat32, FrozenWeight, keyedRandom, ops, useBackend, WEIGHT_FORMATS } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { whereInstalled } from '../__testing__/where-installed.js';
 import { nodeBackend } from '../node-binding.js';
@@ -67,15 +67,22 @@ const values = draws('frozen', WEIGHT);
 const frozen = {
   f32: new FrozenWeight('w', WEIGHT, values),
   bf16: new FrozenWeight('w', WEIGHT, bfloat16FromFloat32(values)),
+  int8: FrozenWeight.pack('w', WEIGHT, values, 'int8'),
+  nf4: FrozenWeight.pack('w', WEIGHT, values, 'nf4'),
+  // 45 values: a block of nf4 that is not full.
+  uneven: FrozenWeight.pack('w', [9, 5], values.subarray(0, 45), 'nf4'),
 };
-const tolerances = { f32: F32, bf16: BF16 };
+const tolerances = { f32: F32, bf16: BF16, int8: BF16, nf4: BF16 };
 
 whereInstalled('the kernels give the reference’s value and gradients, and leave nothing', () => {
-  test.each(['f32', 'bf16'] as const)('linear, frozen %s weight', (format) =>
+  test.each(WEIGHT_FORMATS)('linear, frozen %s weight', (format) =>
     compare({ x: [7, 16] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen[format]), tolerances[format]),
   );
 
-  test.each(['f32', 'bf16'] as const)('cross-entropy, frozen %s head, in chunks of rows', (format) => {
+  test('linear, nf4 weight whose last block is not full', () =>
+    compare({ x: [7, 5] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen.uneven), BF16));
+
+  test.each(WEIGHT_FORMATS)('cross-entropy, frozen %s head, in chunks of rows', (format) => {
     const targets = Int32Array.from({ length: 7 }, (_, n) => (n * 5) % 24);
     return compare(
       { h: [7, 16] },
