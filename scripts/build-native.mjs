@@ -1,108 +1,158 @@
 /**
- * `npm run build:native`: compiles the addon of @lft/backend-native, against an oneDNN that is installed (ONEDNN_ROOT, or the system's), or
- * else against the one in PyPI's onednn-cpu-gomp, fetched once into a cache. Needs g++ (or CXX); takes under a minute.
+ * `npm run build:native`: compiles the addon of @lft/backend-native with g++ (or CXX) against a shared oneDNN, in under a minute.
+ * `-- --static` makes the release: oneDNN from source inside the addon, for glibc 2.28 and up, laid into the platform's package.
+ * `--out DIR` (or LFT_NATIVE_BUILD) builds elsewhere; `--arch arm64` compiles for another processor, with its g++.
  */
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
-import { homedir, tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { must, sharedOneDnn, staticOneDnn } from './native/onednn.mjs';
+import { assertPortable, glibcStubs } from './native/portable-glibc.mjs';
 import { since } from './run.mjs';
 import { root } from './workspace.mjs';
 
-const ONEDNN = '2023.2.0';
 const FLAGS = ['-O3', '-std=c++17', '-fPIC', '-fopenmp', '-fno-math-errno', '-fno-trapping-math', '-Wall'];
-const source = path.join(root, 'packages/backend-native/native');
-const target = path.join(root, 'packages/backend-native/build', `${process.platform}-${process.arch}`);
-const cache = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'lft', `onednn-${ONEDNN}`);
-const compiler = process.env.CXX ?? 'g++';
+const RELEASE_FLAGS = ['-ffunction-sections', '-fdata-sections', '-fvisibility=hidden'];
+const ADDON = 'lft_native.node';
+const backend = path.join(root, 'packages/backend-native');
+const source = path.join(backend, 'native');
 
-function run(program, args, remedy) {
-  const { status, error, stderr } = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
-  if (status === 0) return;
-  throw new Error(`${program} ${error ? `cannot be run: ${error.message}` : `failed:\n${stderr.trim()}`}\n${remedy}`);
+function options() {
+  const { values } = parseArgs({
+    options: { static: { type: 'boolean' }, out: { type: 'string' }, arch: { type: 'string', default: process.arch } },
+  });
+  if (process.platform !== 'linux')
+    throw new Error('The native backend is built on Linux only. Everything works without it, on wasm.');
+  if (!['x64', 'arm64'].includes(values.arch))
+    throw new Error(`--arch is ${values.arch}: the native backend is built for x64 and arm64.`);
+  return { ...values, out: values.out ?? process.env.LFT_NATIVE_BUILD };
 }
 
-/** A folder with include/ and lib/ of oneDNN 3. */
-function onednn() {
-  for (const folder of [process.env.ONEDNN_ROOT, '/usr/local'].filter(Boolean)) {
-    const include = ['include', 'include/oneapi/dnnl'].map((each) => path.join(folder, each));
-    if (include.some((each) => existsSync(path.join(each, 'dnnl.hpp'))) && library(path.join(folder, 'lib'))) {
-      console.log(`oneDNN in ${folder}`);
-      return { include, lib: path.join(folder, 'lib') };
+/** The compilers and the lister of symbols for an architecture. */
+async function compilers(arch) {
+  const prefix = arch === process.arch ? '' : { x64: 'x86_64-linux-gnu-', arm64: 'aarch64-linux-gnu-' }[arch];
+  const cxx = process.env.CXX ?? `${prefix}g++`;
+  const remedy = `Install a C++17 compiler (Debian: apt-get install ${prefix ? `g++-${prefix.slice(0, -1).replace('_', '-')}` : 'g++'}), or name one by CXX.`;
+  const objdump = (await must(cxx, ['-print-prog-name=objdump'], remedy)).trim();
+  return { arch, cxx, prefix, objdump, remedy };
+}
+
+/** Compiles what changed, two files or more at a time. @returns the object files */
+async function compile({ files, flags, folder, target }) {
+  mkdirSync(folder, { recursive: true });
+  const headers = readdirSync(source).filter((name) => name.endsWith('.h'));
+  const common = [target.cxx, ...flags, ...headers.map((name) => readFileSync(path.join(source, name), 'utf8'))];
+  const objects = files.map((file) => {
+    const hash = createHash('sha256').update(common.join('\n')).update(readFileSync(file)).digest('hex').slice(0, 16);
+    return { file, object: path.join(folder, `${path.basename(file, '.cc')}.${hash}.o`) };
+  });
+  const wanted = objects.filter(({ object }) => !existsSync(object));
+  if (wanted.length > 0) console.log(`Compiling ${wanted.length} of ${files.length} files with ${target.cxx}`);
+  const compileNext = async () => {
+    for (let next = wanted.pop(); next; next = wanted.pop()) {
+      await must(target.cxx, [...flags, '-c', next.file, '-o', `${next.object}.part`], target.remedy);
+      renameSync(`${next.object}.part`, next.object);
     }
-  }
-  if (!existsSync(path.join(cache, 'lib'))) fetchOneDnn();
-  return { include: [path.join(cache, 'include')], lib: path.join(cache, 'lib') };
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, compileNext));
+  const used = new Set(objects.map(({ object }) => path.basename(object)));
+  for (const name of readdirSync(folder)) if (!used.has(name)) rmSync(path.join(folder, name), { force: true });
+  return objects.map(({ object }) => object);
 }
 
-function library(folder) {
-  return existsSync(folder) && readdirSync(folder).find((name) => /^libdnnl\.so\.3(\.|$)/.test(name));
+function sources(folder) {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.cc'))
+    .map((name) => path.join(folder, name));
 }
 
-function fetchOneDnn() {
-  console.log(`Fetching oneDNN (39 MB) into ${cache}`);
-  const work = mkdtempSync(path.join(tmpdir(), 'lft-onednn-'));
+/** Puts a file that processes may have loaded in place at once: they keep the old one. */
+function place(file, target) {
+  copyFileSync(file, `${target}.part`);
+  renameSync(`${target}.part`, target);
+}
+
+/** The addon with a shared oneDNN beside it. */
+async function buildQuick(target, out, work) {
+  const { include, library } = await sharedOneDnn();
+  const flags = [...FLAGS, ...includeFlags(include)];
+  const objects = await compile({ files: sources(source), flags, folder: path.join(out, 'objects'), target });
+  const shared = path.join(work, 'libdnnl.so.3');
+  copyFileSync(realpathSync(library), shared);
+  const addon = path.join(work, ADDON);
+  const link = ['-shared', '-fopenmp', ...objects, shared, '-Wl,-rpath,$ORIGIN', '-o', addon];
+  await must(target.cxx, link, 'The link failed.');
+  for (const file of [shared, addon]) place(file, path.join(out, path.basename(file)));
+}
+
+/** The addon with oneDNN, OpenMP and the C++ library inside it. */
+async function buildStatic(target, out, work) {
+  const { include, library, notices } = await staticOneDnn(target);
+  const files = [...sources(source), ...sources(path.join(source, 'release'))];
+  const flags = [...FLAGS, ...RELEASE_FLAGS, ...includeFlags(include)];
+  const objects = await compile({ files, flags, folder: path.join(out, 'objects'), target });
+  const addon = path.join(work, ADDON);
+  const exports = path.join(work, 'exports.map');
+  writeFileSync(exports, '{ global: napi_register_module_v1; node_api_module_get_api_version_v1; local: *; };\n');
+  const link = ['-shared', '-nodefaultlibs', '-s', '-Wl,--gc-sections', `-Wl,--version-script=${exports}`];
+  const own = ['-Wl,-Bstatic', '-lstdc++', '-Wl,-Bdynamic', '-lc_nonshared'];
+  const system = [...(await glibcStubs(work, target)), '-lgcc', '-l:libgcc_s.so.1'];
+  await must(target.cxx, [...link, ...objects, library, ...own, ...system, '-o', addon], 'The link failed.');
+  await assertPortable(addon, target);
+  place(addon, path.join(out, ADDON));
+  return notices;
+}
+
+/** Fills the platform's package: the addon, and the licences of what is inside it. */
+function fillPackage(folder, addon, notices) {
+  if (!existsSync(folder)) throw new Error(`There is no package ${folder}`);
+  place(addon, path.join(folder, ADDON));
+  const texts = notices.map((file) => readFileSync(file, 'utf8').trim());
+  const title =
+    'This package contains oneDNN (https://github.com/uxlfoundation/oneDNN), whose licence and notices follow.';
+  writeFileSync(path.join(folder, 'NOTICE'), `${[title, ...texts].join('\n\n')}\n`);
+}
+
+function includeFlags(include) {
+  const { include_dir } = createRequire(path.join(backend, 'package.json'))('node-api-headers');
+  return [...include, include_dir].map((folder) => `-I${folder}`);
+}
+
+async function build() {
+  const start = performance.now();
+  const { arch, static: release, out: named } = options();
+  const target = await compilers(arch);
+  const platform = `linux-${arch}`;
+  const out = path.resolve(named ?? path.join(backend, 'build', release ? `${platform}-static` : platform));
+  const work = mkdtempSync(path.join(tmpdir(), 'lft-native-'));
   try {
-    const packages = ['onednn-cpu-gomp', 'onednn-devel-cpu-gomp'].map((name) => `${name}==${ONEDNN}`);
-    run(
-      'python3',
-      ['-m', 'pip', 'download', '-q', '--no-deps', '-d', work, ...packages],
-      'Install Python 3 with pip, or an oneDNN 3 and name it by ONEDNN_ROOT.',
-    );
-    mkdirSync(cache, { recursive: true });
-    // A wheel is a zip; what these carry lies in its data folder.
-    for (const wheel of readdirSync(work).filter((name) => name.endsWith('.whl'))) {
-      const unpacked = path.join(work, wheel.replace('.whl', ''));
-      run('python3', ['-m', 'zipfile', '-e', path.join(work, wheel), unpacked], 'The download is damaged: try again.');
-      const data = path.join(
-        unpacked,
-        readdirSync(unpacked).find((name) => name.endsWith('.data')),
-        'data',
-      );
-      for (const part of readdirSync(data)) cpSync(path.join(data, part), path.join(cache, part), { recursive: true });
-    }
+    mkdirSync(out, { recursive: true });
+    const notices = await (release ? buildStatic : buildQuick)(target, out, work);
+    const addon = path.join(out, ADDON);
+    console.log(`Built ${path.relative(process.cwd(), addon)} in ${since(start)}`);
+    if (named) console.log(`It is used where LFT_NATIVE_ADDON=${addon}`);
+    else if (release) fillPackage(path.join(backend, 'npm', platform), addon, notices);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
 
-function build() {
-  const start = performance.now();
-  if (process.platform !== 'linux')
-    throw new Error('The native backend is built on Linux only. Everything works without it, on wasm.');
-  const { include, lib } = onednn();
-  const headers = createRequire(path.join(root, 'packages/backend-native/package.json'))(
-    'node-api-headers',
-  ).include_dir;
-  const objects = mkdtempSync(path.join(tmpdir(), 'lft-native-'));
-  try {
-    const files = readdirSync(source).filter((name) => name.endsWith('.cc'));
-    console.log(`Compiling ${files.length} files with ${compiler}`);
-    const includes = [...include, headers].map((folder) => `-I${folder}`);
-    for (const file of files) {
-      run(
-        compiler,
-        [...FLAGS, ...includes, '-c', path.join(source, file), '-o', path.join(objects, `${file}.o`)],
-        'Install a C++17 compiler (Debian: apt-get install g++), or name one by CXX.',
-      );
-    }
-    mkdirSync(target, { recursive: true });
-    const name = library(lib);
-    const parts = files.map((file) => path.join(objects, `${file}.o`));
-    const addon = path.join(target, 'lft_native.node');
-    const shared = path.join(objects, 'libdnnl.so.3');
-    copyFileSync(realpathSync(path.join(lib, name)), shared);
-    run(compiler, ['-shared', '-fopenmp', ...parts, shared, '-Wl,-rpath,$ORIGIN', '-o', addon], 'The link failed.');
-    copyFileSync(shared, path.join(target, 'libdnnl.so.3'));
-    console.log(`Built ${path.relative(root, addon)} in ${since(start)}`);
-  } finally {
-    rmSync(objects, { recursive: true, force: true });
-  }
-}
-
 try {
-  build();
+  await build();
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

@@ -1,0 +1,181 @@
+// What GCC's code for `#pragma omp parallel` and oneDNN call of the OpenMP runtime, so that a released addon needs no libgomp: small
+// container images have none. Regions are forked to threads that stay; inside one, another runs on its own thread alone.
+#include <omp.h>
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace {
+
+// Waiting threads look so often before they sleep, below a millisecond: longer, and a process that needs the core would stall every region.
+constexpr int kSpins = 20000;
+
+void Relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+// A number that one thread changes and others wait for.
+class Signal {
+ public:
+  uint32_t Value() const { return word_.load(std::memory_order_acquire); }
+
+  void Set(uint32_t value) {
+    word_.store(value);
+    if (sleepers_.load() > 0) syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  }
+
+  // Returns the first value seen that is another.
+  uint32_t AwaitOther(uint32_t seen) {
+    for (int i = 0; i < kSpins; i++) {
+      uint32_t value = Value();
+      if (value != seen) return value;
+      Relax();
+    }
+    sleepers_++;
+    while (Value() == seen) syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+    sleepers_--;
+    return Value();
+  }
+
+ private:
+  std::atomic<uint32_t> word_{0};
+  std::atomic<int> sleepers_{0};
+};
+
+// The threads of one JavaScript thread.
+class Team {
+ public:
+  ~Team() {
+    stop_ = true;
+    Start(kMost);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  // Up to `count` threads with the caller; fewer where the system gives no more.
+  int Grow(int count);
+  void Run(void (*body)(void*), void* data, int count);
+  void Barrier(int size) {
+    uint32_t phase = phase_.Value();
+    if (arrived_.fetch_add(1) + 1 < size) {
+      phase_.AwaitOther(phase);
+      return;
+    }
+    arrived_ = 0;
+    phase_.Set(phase + 1);
+  }
+
+  static constexpr uint32_t kMost = 1023;
+
+ private:
+  void Serve(int number, uint32_t region);
+  // A region's number and its size are one value: a thread that takes no part may read it late, and must not mix two regions.
+  void Start(uint32_t size) { region_.Set((region_.Value() & ~kMost) + kMost + 1 + size); }
+
+  std::vector<std::thread> threads_;
+  void (*body_)(void*) = nullptr;
+  void* data_ = nullptr;
+  std::atomic<bool> stop_{false};
+  std::atomic<int> working_{0};
+  std::atomic<int> arrived_{0};
+  Signal region_, done_, phase_;
+};
+
+// Of the region that this thread is in.
+thread_local Team* team = nullptr;
+thread_local int number = 0;
+thread_local int size = 1;
+
+// Of the regions that it starts.
+thread_local int most = 0;
+thread_local std::unique_ptr<Team> own;
+
+int Team::Grow(int count) {
+  try {
+    while (static_cast<int>(threads_.size()) < count - 1)
+      threads_.emplace_back(&Team::Serve, this, static_cast<int>(threads_.size()) + 1, region_.Value());
+    return count;
+  } catch (const std::exception&) {
+    return static_cast<int>(threads_.size()) + 1;
+  }
+}
+
+void Team::Run(void (*body)(void*), void* data, int count) {
+  body_ = body;
+  data_ = data;
+  working_ = count - 1;
+  uint32_t finished = done_.Value();
+  Start(count);
+  team = this;
+  size = count;
+  body(data);
+  size = 1;
+  team = nullptr;
+  done_.AwaitOther(finished);
+}
+
+void Team::Serve(int own_number, uint32_t region) {
+  team = this;
+  number = own_number;
+  for (;;) {
+    region = region_.AwaitOther(region);
+    if (stop_) return;
+    size = static_cast<int>(region & kMost);
+    if (number >= size) continue;
+    body_(data_);
+    if (working_.fetch_sub(1) == 1) done_.Set(done_.Value() + 1);
+  }
+}
+
+int Cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+}  // namespace
+
+extern "C" {
+
+void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned) {
+  int count = std::min<int>(threads > 0 ? threads : omp_get_max_threads(), Team::kMost);
+  if (count > 1 && team == nullptr) {
+    if (!own) own = std::make_unique<Team>();
+    count = own->Grow(count);
+    if (count > 1) return own->Run(body, data, count);
+  }
+  int outer_number = number, outer_size = size;
+  number = 0;
+  size = 1;
+  body(data);
+  number = outer_number;
+  size = outer_size;
+}
+
+void GOMP_barrier() {
+  if (size > 1) team->Barrier(size);
+}
+
+int omp_get_thread_num() noexcept { return number; }
+int omp_get_num_threads() noexcept { return size; }
+int omp_in_parallel() noexcept { return team != nullptr; }
+int omp_get_max_threads() noexcept {
+  static const int cores = Cores();
+  return most > 0 ? most : cores;
+}
+void omp_set_num_threads(int count) noexcept { most = count; }
+
+}
