@@ -1,0 +1,59 @@
+#pragma once
+#include <cstdint>
+
+#include "values.h"
+
+namespace lft {
+
+// What attention does to its tiles. Operands of products are made of words: an f32, or two bf16 that are neighbours along the dimension that
+// is summed over (the second one 0 past the end). The left operand lies in rows, the right one in panels of 16 columns: word (k, n) at
+// [n / 16][k][n % 16], panels `panel_stride` words apart, 0 past the last column.
+using Word = uint32_t;
+
+constexpr int64_t kPanel = 16;
+// Rows of a left operand that a kernel takes at most.
+constexpr int64_t kRows = 8;
+
+constexpr int64_t CountPanels(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
+
+// Columns [begin, end) of a row that are not masked; the others count as probability 0.
+struct Range {
+  int64_t begin, end;
+};
+
+// The softmax of rows whose scores come in parts. maximum and sum begin as −∞ and 0; factor is what the last part multiplied the earlier
+// ones by. Scores are taken times log2 e, so that e^x is 2^x.
+struct RowState {
+  float maximum[kRows], sum[kRows], factor[kRows];
+};
+
+struct TileKernels {
+  Type type;
+  // Values in a word.
+  int64_t pack;
+
+  // c [rows, 16·panels] f32 = a [rows, depth]·b, or added to it.
+  void (*product)(const Word* a, int64_t a_stride, const Word* b, int64_t panel_stride, float* c, int64_t c_stride, int64_t rows, int64_t depth,
+                  int64_t panels, bool accumulate);
+  // out [columns, rows], its rows filled with 0 up to a multiple of 16.
+  void (*transpose)(const Word* x, int64_t x_stride, Word* out, int64_t out_stride, int64_t rows, int64_t columns);
+  // Panels of x [rows, width], summed over rows.
+  void (*pack_rows)(const void* x, int64_t x_stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width);
+  // scores [rows, 16·panels] times scale → e^(score − maximum) as rows of words, for f32 in place of the scores.
+  void (*softmax)(float* scores, int64_t stride, const Range* ranges, float scale, RowState& state, Word* p, int64_t p_stride, int64_t rows,
+                  int64_t panels);
+  // Scores and dP [rows of keys, 16·panels of queries] → P = 2^(scale·score − log_sum) and dS = P∘(dP − delta) as rows of words, for f32 in
+  // place; and dS as panels summed over keys, which for f32 is left out.
+  void (*gradient)(float* scores, float* dp, int64_t stride, const Range* ranges, float scale, const float* log_sum, const float* delta, Word* p,
+                   Word* ds, int64_t word_stride, Word* ds_pairs, int64_t pairs_stride, int64_t rows, int64_t panels);
+  // out[r] = factor[r]·Σ x[part][r] over parts.
+  void (*finish)(const float* x, int64_t x_stride, int64_t parts, int64_t part_stride, const float* factor, void* out, int64_t out_stride,
+                 int64_t rows, int64_t width);
+  // Σ a∘b of every row.
+  void (*dot)(const void* a, const void* b, int64_t stride, float* out, int64_t rows, int64_t width);
+};
+
+// The best kernels of this processor for operands of a type and heads of a width; nullptr where bf16 has to be widened first.
+const TileKernels* ChooseTileKernels(Type type, int64_t width);
+
+}  // namespace lft
