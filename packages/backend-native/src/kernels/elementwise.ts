@@ -60,12 +60,28 @@ const binary = [...BINARY, 'LftAdd'].map(
   }),
 );
 
-export const elementwise: readonly Kernel[] = [...unary, ...binary];
+/** sum + part where the sum lies, when nobody else reads it and it can hold the result. */
+const accumulate: Kernel = {
+  name: 'LftAccumulate',
+  run(backend, { sum, part }: { sum: tf.TensorInfo; part: tf.TensorInfo }) {
+    const inPlace =
+      backend.refCount(sum.dataId) === 1 && (backend.format(sum) === 'f32' || backend.format(part) === 'bf16');
+    const format = backend.format(sum) === 'bf16' && backend.format(part) === 'bf16' ? 'bf16' : 'f32';
+    const out = inPlace ? backend.share(sum, sum.shape) : backend.output(sum.shape, 'float32', format);
+    const size = Float64Array.of(tf.util.sizeFromShape(sum.shape));
+    backend.addon.binary(0, backend.values(sum), backend.values(part), backend.values(out), size, ONE, ONE);
+    return out;
+  },
+};
+
+export const elementwise: readonly Kernel[] = [...unary, ...binary, accumulate];
 
 /** The kernels above are for f32; other dtypes go to the plain backend. */
 export const FLOAT_ONLY: ReadonlySet<string> = new Set([
   ...UNARY,
   ...BINARY,
+  'LftAdd',
+  'LftAccumulate',
   'Sum',
   'Mean',
   'Max',

@@ -1,0 +1,144 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { accumulate } from '../ops/accumulate.js';
+
+/** What the tensor library's engine records of an operation, and the parts of the engine that record it: not in its public types. */
+interface TapeNode {
+  readonly kernelName: string;
+  readonly inputs: tf.NamedTensorMap;
+  readonly outputs: readonly tf.Tensor[];
+  readonly saved: readonly tf.Tensor[] | null;
+  readonly gradient?: (dys: (tf.Tensor | null)[]) => { readonly [input: string]: () => tf.Tensor };
+}
+interface Recorder {
+  readonly state: { activeTape: TapeNode[] | null; gradientDepth: number };
+  startTape(): void;
+  endTape(): void;
+}
+
+export interface Differentiated {
+  readonly value: tf.Tensor;
+  /** In the order of the sources; undefined where the value does not depend on one, and where `take` got it. */
+  readonly gradients: (tf.Tensor | undefined)[];
+}
+
+/**
+ * The value of `f` and its gradients. As the tensor library's own, but what the backward has passed is freed at once: the tape's saved
+ * tensors and the gradients between its operations, which else all live to the end.
+ * @param sources what to differentiate with respect to
+ * @param dy      gradient of the value, in its shape; stays the caller's
+ * @param take    gets each source's gradient, and owns it, as soon as it is whole: from the source that is used last to the first
+ */
+export function differentiate(
+  f: () => tf.Tensor,
+  sources: readonly tf.Tensor[],
+  dy: tf.Tensor,
+  take?: (index: number, gradient: tf.Tensor) => void,
+): Differentiated {
+  const recorder = tf.engine() as unknown as Recorder;
+  if (recorder.state.gradientDepth > 0) throw new Error('a gradient of a gradient is not supported');
+  recorder.startTape();
+  let value: tf.Tensor;
+  try {
+    value = tf.tidy(f);
+  } catch (error) {
+    freeSaved(recorder.state.activeTape ?? []);
+    recorder.state.activeTape = null;
+    throw error;
+  } finally {
+    recorder.endTape();
+  }
+  const tape = recorder.state.activeTape ?? [];
+  recorder.state.activeTape = null;
+  try {
+    return { value, gradients: tf.tidy(() => backward(tape, value, sources, dy, take)) };
+  } finally {
+    freeSaved(tape);
+  }
+}
+
+function freeSaved(nodes: readonly TapeNode[]): void {
+  for (const { saved } of nodes) if (saved) tf.dispose([...saved]);
+}
+
+function backward(
+  tape: readonly TapeNode[],
+  value: tf.Tensor,
+  sources: readonly tf.Tensor[],
+  dy: tf.Tensor,
+  take: ((index: number, gradient: tf.Tensor) => void) | undefined,
+): (tf.Tensor | undefined)[] {
+  const indexOf = new Map(sources.map(({ id }, i) => [id, i]));
+  /** Tensors that depend on a source, by id. */
+  const dependent = new Set(indexOf.keys());
+  /** Sources that no earlier node of the tape uses, by that node: their gradients are whole when it is done. */
+  const firstUses = new Map<TapeNode, number[]>();
+  const seen = new Set<number>();
+  const passed: TapeNode[] = [];
+  for (const node of tape) {
+    const inputs = Object.values(node.inputs);
+    if (!inputs.some(({ id }) => dependent.has(id))) {
+      freeSaved([node]);
+      continue;
+    }
+    passed.push(node);
+    for (const { id } of node.outputs) dependent.add(id);
+    const first = inputs.flatMap(({ id }) => (indexOf.has(id) && !seen.has(id) ? [indexOf.get(id)!] : []));
+    for (const index of new Set(first)) seen.add(sources[index]!.id);
+    if (first.length > 0) firstUses.set(node, [...new Set(first)]);
+  }
+  const gradients = new Map<number, tf.Tensor>([[value.id, dy]]);
+  for (const node of passed.reverse()) {
+    const dys = node.outputs.map(({ id }) => gradients.get(id) ?? null);
+    if (dys.some((each) => each !== null)) {
+      for (const [name, dx] of inputGradients(node, dys, dependent)) {
+        const { id } = node.inputs[name]!;
+        const before = gradients.get(id);
+        gradients.set(id, before ? accumulate(before, dx) : dx);
+      }
+      for (const { id } of node.outputs) {
+        const done = gradients.get(id);
+        if (done && done !== dy && !indexOf.has(id)) {
+          done.dispose();
+          gradients.delete(id);
+        }
+      }
+    }
+    freeSaved([node]);
+    for (const index of (take && firstUses.get(node)) ?? []) {
+      const { id } = sources[index]!;
+      const whole = gradients.get(id);
+      if (!whole) continue;
+      gradients.delete(id);
+      take!(index, whole);
+    }
+  }
+  return sources.map(({ id }) => gradients.get(id));
+}
+
+/** Gradients of a node's inputs that depend on a source. Each is a tensor of its own. */
+function inputGradients(
+  node: TapeNode,
+  dys: (tf.Tensor | null)[],
+  dependent: ReadonlySet<number>,
+): [string, tf.Tensor][] {
+  const { gradient, kernelName, inputs } = node;
+  if (!gradient) throw new Error(`there is no gradient of ${kernelName}: a trained tensor must not pass through it`);
+  const parts: [string, tf.Tensor][] = [];
+  tf.tidy(() => {
+    const thunks = gradient(dys);
+    for (const [name, input] of Object.entries(inputs)) {
+      if (!dependent.has(input.id)) continue;
+      const thunk = thunks[name];
+      if (!thunk) throw new Error(`the gradient of ${kernelName} has no part for its input ${name}`);
+      const dx = thunk();
+      if (!tf.util.arraysEqual(dx.shape, input.shape)) {
+        throw new Error(
+          `the gradient of ${kernelName} for its input ${name} is [${dx.shape}], and the input [${input.shape}]`,
+        );
+      }
+      parts.push([name, dys.includes(dx) || parts.some(([, other]) => other === dx) ? tf.clone(dx) : dx]);
+    }
+    return parts.map(([, dx]) => dx);
+  });
+  return parts;
+}
