@@ -13,6 +13,7 @@
 
 #include "elementwise.h"
 #include "fused.h"
+#include "map_file.h"
 #include "matmul.h"
 #include "memory.h"
 
@@ -87,6 +88,13 @@ class Call {
     return static_cast<int>(length);
   }
 
+  std::string Text(int i) const {
+    char text[4096];
+    size_t length = 0;
+    napi_get_value_string_utf8(env_, values_[i], text, sizeof(text), &length);
+    return std::string(text, length);
+  }
+
   napi_env env_;
   napi_value values_[24];
 };
@@ -158,6 +166,16 @@ napi_value Describe(Call& c) {
   napi_set_named_property(c.env_, result, "oneDnn", text);
   napi_set_named_property(c.env_, result, "isa", FromDouble(c.env_, dnnl_get_effective_cpu_isa()));
   return result;
+}
+// mapFile(file, offset, bytes, path) → ArrayBuffer over the file's pages, unmapped when it is collected
+napi_value MapFileOp(Call& c) {
+  size_t bytes = static_cast<size_t>(c.Number(2));
+  void* data = lft::MapFile(static_cast<int>(c.Int(0)), static_cast<uint64_t>(c.Number(1)), bytes, c.Text(3));
+  napi_value buffer;
+  auto unmap = [](napi_env, void* pages, void*) { lft::UnmapFile(pages); };
+  if (napi_create_external_arraybuffer(c.env_, data, bytes, unmap, nullptr, &buffer) == napi_ok) return buffer;
+  lft::UnmapFile(data);
+  throw std::runtime_error("this JavaScript engine takes no memory of an addon");
 }
 napi_value SetThreads(Call& c) {
   omp_set_num_threads(static_cast<int>(c.Int(0)));
@@ -318,6 +336,7 @@ napi_value Init(napi_env env, napi_value exports) {
       {"bytesPooled", Guarded<BytesPooled>},
       {"trim", Guarded<TrimPool>},
       {"describe", Guarded<Describe>},
+      {"mapFile", Guarded<MapFileOp>},
       {"setThreads", Guarded<SetThreads>},
       {"unary", Guarded<UnaryOp>},
       {"binary", Guarded<BinaryOp>},

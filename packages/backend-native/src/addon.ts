@@ -22,6 +22,8 @@ export interface Addon {
   trim(): void;
   /** The version of oneDNN, and the instructions that it uses here, a dnnl_cpu_isa_t. */
   describe(): { readonly oneDnn: string; readonly isa: number };
+  /** Bytes of an open file from `offset` on, where the system keeps them; unmapped when the buffer is collected. @throws Error LFT_NATIVE */
+  mapFile(file: number, offset: number, bytes: number, path: string): ArrayBuffer;
   setThreads(count: number): void;
   unary(op: number, x: Pointer, y: Pointer, count: number): void;
   binary(

@@ -62,6 +62,11 @@ export class NativeBackend extends tf.KernelBackend {
     return block.pointer;
   }
 
+  /** See `MapFile` of @lft/core: frozen weights are read where they lie in the file. */
+  mapFile(file: number, offset: number, bytes: number, path: string): ArrayBuffer {
+    return this.addon.mapFile(file, offset, bytes, path);
+  }
+
   /** For kernels that take either format. */
   values(x: tf.TensorInfo): Values {
     const { pointer, format } = this.blocks.get(x.dataId);

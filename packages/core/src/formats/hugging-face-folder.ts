@@ -2,6 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { LftError } from '../errors/lft-error.js';
 import type { Dtype } from './dtype.js';
+import type { MapFile } from './mapped-file.js';
 import { SafetensorsFile, unknownTensor } from './safetensors-file.js';
 
 const SINGLE_FILE = 'model.safetensors';
@@ -164,9 +165,10 @@ export class HuggingFaceFolder {
 
   /**
    * Reads config.json and the headers of all weight files, and checks that every tensor is there.
+   * @param map see {@link SafetensorsFile.open}
    * @throws LftError file-missing, config-invalid, shard-missing, tensor-missing or safetensors-invalid
    */
-  static async open(folder: string): Promise<HuggingFaceFolder> {
+  static async open(folder: string, map?: MapFile): Promise<HuggingFaceFolder> {
     const listing = await filesOf(folder);
     if (!listing.includes('config.json')) {
       throw new LftError('file-missing', `${folder}: there is no config.json. ${MUST_HOLD}.`, { path: folder });
@@ -181,7 +183,7 @@ export class HuggingFaceFolder {
     const fileOf = new Map<string, SafetensorsFile>();
     try {
       for (const [shard, names] of shards) {
-        const file = await SafetensorsFile.open(path.join(folder, shard));
+        const file = await SafetensorsFile.open(path.join(folder, shard), map);
         files.push(file);
         if (names !== 'all') checkTensorsExist(file, names);
         for (const name of names === 'all' ? file.tensors.keys() : names) fileOf.set(name, file);

@@ -1,8 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import nodePath from 'node:path';
 import { LftError } from '../errors/lft-error.js';
 import { nearestName } from '../errors/nearest-name.js';
 import type { Dtype } from './dtype.js';
 import { bfloat16FromFloat32, float32FromBFloat16, float32FromFloat16 } from './half-precision.js';
+import { type MapFile, MappedFile } from './mapped-file.js';
 import {
   invalidFile,
   parseSafetensorsHeader,
@@ -111,6 +113,7 @@ async function readHeader(path: string, handle: FileHandle): Promise<Safetensors
 export class SafetensorsFile {
   readonly #handle: FileHandle;
   readonly #dataStart: number;
+  readonly #mapped: MappedFile | undefined;
 
   private constructor(
     readonly path: string,
@@ -120,20 +123,27 @@ export class SafetensorsFile {
     /** In the order of their bytes in the file. */
     readonly tensors: ReadonlyMap<string, SafetensorsEntry>,
     dataStart: number,
+    map: MapFile | undefined,
   ) {
     this.#handle = handle;
     this.#dataStart = dataStart;
+    this.#mapped =
+      map &&
+      new MappedFile(tensors.values(), dataStart, (offset, bytes) =>
+        map(handle.fd, offset, bytes, nodePath.resolve(path)),
+      );
   }
 
   /**
    * Reads the header and checks it against the file's size.
+   * @param map where given, nothing is read: `readFloat32` and `readBFloat16` give the file's own memory for what needs no conversion
    * @throws LftError file-missing, or safetensors-invalid with what is wrong
    */
-  static async open(path: string): Promise<SafetensorsFile> {
+  static async open(path: string, map?: MapFile): Promise<SafetensorsFile> {
     const handle = await openForReading(path);
     try {
       const { metadata, tensors, dataStart } = await readHeader(path, handle);
-      return new SafetensorsFile(path, handle, metadata, tensors, dataStart);
+      return new SafetensorsFile(path, handle, metadata, tensors, dataStart, map);
     } catch (error) {
       await handle.close();
       throw error;
@@ -150,7 +160,8 @@ export class SafetensorsFile {
    * @param byteOffset from the tensor's first byte
    */
   async readRange(name: string, byteOffset: number, byteLength: number): Promise<Uint8Array<ArrayBuffer>> {
-    const { begin, bytes } = this.#entry(name);
+    const entry = this.#entry(name);
+    const { begin, bytes } = entry;
     const whole = Number.isSafeInteger(byteOffset) && Number.isSafeInteger(byteLength);
     if (!whole || byteOffset < 0 || byteLength < 0 || byteOffset + byteLength > bytes) {
       throw new LftError(
@@ -159,6 +170,8 @@ export class SafetensorsFile {
         { path: this.path, tensor: name, bytes, byteOffset, byteLength },
       );
     }
+    const view = this.#mapped?.view(entry);
+    if (view) return view.slice(byteOffset, byteOffset + byteLength);
     const target = new Uint8Array(byteLength);
     await readFully(this.path, this.#handle, target, this.#dataStart + begin + byteOffset);
     return target;
@@ -167,7 +180,10 @@ export class SafetensorsFile {
   /** The values in row-major order as f32; F64 is rounded. @throws LftError safetensors-invalid when the values are not floats */
   async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
     const { dtype, bytes } = this.#entry(name);
-    if (dtype === 'F32') return new Float32Array((await this.read(name)).buffer);
+    if (dtype === 'F32') {
+      const { buffer, byteOffset } = await this.#whole(name, 4);
+      return new Float32Array(buffer, byteOffset, bytes / 4);
+    }
     const conversion = this.#conversion(name);
     const target = new Float32Array(bytes / conversion.bytes);
     for (let at = 0; at < bytes; at += CHUNK_BYTES) {
@@ -183,7 +199,10 @@ export class SafetensorsFile {
    */
   async readBFloat16(name: string): Promise<Uint16Array<ArrayBuffer>> {
     const { dtype, bytes } = this.#entry(name);
-    if (dtype === 'BF16') return new Uint16Array((await this.read(name)).buffer);
+    if (dtype === 'BF16') {
+      const { buffer, byteOffset } = await this.#whole(name, 2);
+      return new Uint16Array(buffer, byteOffset, bytes / 2);
+    }
     const conversion = this.#conversion(name);
     const target = new Uint16Array(bytes / conversion.bytes);
     for (let at = 0; at < bytes; at += CHUNK_BYTES) {
@@ -197,6 +216,12 @@ export class SafetensorsFile {
 
   async close(): Promise<void> {
     await this.#handle.close();
+  }
+
+  /** The tensor's bytes, mapped where they are and lie at a multiple of the size of their values, else read. */
+  async #whole(name: string, valueBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const view = this.#mapped?.view(this.#entry(name));
+    return view && view.byteOffset % valueBytes === 0 ? view : this.read(name);
   }
 
   #entry(name: string): SafetensorsEntry {

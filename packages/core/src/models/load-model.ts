@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { fileMapping } from '../backend/file-mapping.js';
+import { ensureBackend } from '../backend/use-backend.js';
 import type { ModuleSite } from '../contracts/module-site.js';
 import { LftError } from '../errors/lft-error.js';
 import { parseOptions } from '../errors/parse-options.js';
@@ -25,13 +27,15 @@ const identitySchema = z.looseObject({
 });
 
 /**
- * Loads a model from a Hugging Face folder (config.json and safetensors, one file or shards). Weights are read tensor by tensor.
+ * Loads a model from a Hugging Face folder (config.json and safetensors, one file or shards). Weights are read tensor by tensor,
+ * or, on a backend that can (native), stay where they lie in the files, which must not be changed in place while the model is used.
  * @param source the folder
  * @throws LftError options-invalid, file-missing, config-invalid, architecture-unknown, safetensors-invalid, shard-missing, tensor-missing, tensor-shape
  */
 export async function loadModel(source: string, options: LoadModelOptions = {}): Promise<CausalModel> {
   const { weights: format } = parseOptions('loadModel', loadModelOptions, options);
-  const folder = await HuggingFaceFolder.open(source);
+  await ensureBackend();
+  const folder = await HuggingFaceFolder.open(source, fileMapping());
   try {
     const family = familyOf(folder);
     const { sites, info, build } = family.describe(folder.config, `${source}/config.json`);
