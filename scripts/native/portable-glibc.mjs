@@ -29,9 +29,10 @@ async function symbols(file, { objdump }) {
   const listing = await must(objdump, ['-T', file], 'Install binutils.');
   return listing.split('\n').flatMap((line) => {
     const found = /^[0-9a-f]+ (.{7}) (\S+)\s+[0-9a-f]+ +(?:\(?([\w.]+)\)? +)?(\S+)$/.exec(line);
-    if (!found) return [];
-    const [, flags, section, version, name] = found;
-    return [{ name, version, defined: section !== '*UND*', data: flags.includes('O') }];
+    const [, flags, section, version, name] = found ?? [];
+    // What is absolute is a version's own name.
+    if (!found || section === '*ABS*') return [];
+    return [{ name, version: version === 'Base' ? undefined : version, defined: section !== '*UND*', data: flags.includes('O') }];
   });
 }
 

@@ -6,13 +6,21 @@ import { LftError } from '@lft/core';
 import type { Addon } from './addon.js';
 
 const PLATFORM = `${process.platform}-${process.arch}`;
-let loaded: Addon | undefined;
+const PREBUILT = `@lft/backend-native-${PLATFORM}`;
+const PLATFORMS = ['linux-x64', 'linux-arm64'];
+/** The bits of a dnnl_cpu_isa_t that say AVX2. */
+const AVX2 = 0x7;
 
-/** Where the addon may lie: a build of this repository, or a prebuilt package for the platform. */
-function candidates(): string[] {
-  const built = path.join(__dirname, '..', 'build', PLATFORM, 'lft_native.node');
-  const named = process.env.LFT_NATIVE_ADDON;
-  return named ? [named] : [built];
+const packageFolder = path.join(__dirname, '..');
+const requireHere = createRequire(__filename);
+
+let opened: OpenAddon | undefined;
+
+/** The addon, and the file that it came from. */
+export interface OpenAddon {
+  readonly addon: Addon;
+  readonly file: string;
+  threads: number;
 }
 
 /** @throws LftError backend-unavailable, options-invalid */
@@ -25,26 +33,79 @@ export function loadAddon(threads: number | undefined): Addon {
       { threads, cores },
     );
   }
-  loaded ??= open();
-  loaded.setThreads(threads ?? cores);
-  return loaded;
+  const current = openAddon();
+  current.threads = threads ?? cores;
+  current.addon.setThreads(current.threads);
+  return current.addon;
 }
 
-function open(): Addon {
+/** Loads the addon where that was not done. @throws LftError backend-unavailable */
+export function openAddon(): OpenAddon {
+  if (opened) return opened;
   // Threads that wait spin for microseconds, not for milliseconds: another process that holds a core would stall every kernel.
   process.env.GOMP_SPINCOUNT ??= '20000';
-  const require = createRequire(__filename);
-  const found = candidates().find((file) => existsSync(file));
-  const name = found ?? `@lft/backend-native-${PLATFORM}`;
-  try {
-    return require(name) as Addon;
-  } catch (cause) {
-    const problem = found ? `${found} does not load: ${(cause as Error).message}` : `there is no addon for ${PLATFORM}`;
-    throw new LftError(
-      'backend-unavailable',
-      `the native backend is not available: ${problem}. Build it with \`npm run build:native\`, or go on without it: the wasm backend does the same, slower.`,
-      { platform: PLATFORM },
-      { cause },
-    );
+  const file = findAddon();
+  const addon = load(file);
+  if (process.arch === 'x64' && (addon.describe().isa & AVX2) !== AVX2) {
+    throw unavailable('this processor has no AVX2', 'use --backend wasm', file);
   }
+  opened = { addon, file, threads: availableParallelism() };
+  return opened;
+}
+
+/** Where the addon lies: where LFT_NATIVE_ADDON says, else as this repository built it, else in the platform's package. */
+function findAddon(): string {
+  const named = process.env.LFT_NATIVE_ADDON;
+  if (named) {
+    const file = path.resolve(named);
+    if (existsSync(file)) return file;
+    throw unavailable(`LFT_NATIVE_ADDON names ${file}, which does not exist`, 'correct or unset it', file);
+  }
+  const built = path.join(packageFolder, 'build', PLATFORM, 'lft_native.node');
+  if (existsSync(built)) return built;
+  try {
+    return requireHere.resolve(PREBUILT);
+  } catch {
+    throw missing();
+  }
+}
+
+function missing(): LftError {
+  if (!PLATFORMS.includes(PLATFORM)) {
+    return unavailable(`there is none for ${PLATFORM}, only for Linux on x64 and arm64`, 'use --backend wasm');
+  }
+  if (existsSync(path.join(packageFolder, 'native'))) return unavailable('not built', 'npm run build:native');
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
+  if (!header.glibcVersionRuntime) {
+    return unavailable('it needs glibc, which this system does not have', 'use --backend wasm');
+  }
+  return unavailable(`${PREBUILT} is not installed`, `npm install ${PREBUILT}`);
+}
+
+function load(file: string): Addon {
+  let addon: Partial<Addon>;
+  try {
+    addon = requireHere(file) as Partial<Addon>;
+  } catch (cause) {
+    throw unavailable(`${file} does not load: ${(cause as Error).message.trim()}`, remedyFor(file), file, cause);
+  }
+  if (typeof addon.describe !== 'function') {
+    throw unavailable(`${file} is another addon, or one of another version`, remedyFor(file), file);
+  }
+  return addon as Addon;
+}
+
+function remedyFor(file: string): string {
+  if (process.env.LFT_NATIVE_ADDON) return 'correct or unset LFT_NATIVE_ADDON';
+  return file.startsWith(packageFolder) ? 'npm run build:native' : `reinstall ${PREBUILT}`;
+}
+
+/** @param state what is wrong, @param remedy what to do about it: `lft doctor` shows both in its table */
+function unavailable(state: string, remedy: string, file?: string, cause?: unknown): LftError {
+  return new LftError(
+    'backend-unavailable',
+    `the native backend is not available: ${state}. Remedy: ${remedy}. The wasm backend does the same work, slower.`,
+    { state, remedy, platform: PLATFORM, file },
+    { cause },
+  );
 }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -57,6 +58,32 @@ class Signal {
   std::atomic<int> sleepers_{0};
 };
 
+// A loop whose chunks are handed out as threads become free.
+struct Loop {
+  std::mutex mutex;
+  int entered = 0;
+  std::atomic<long> next{0};
+  long end = 0, chunk = 1;
+
+  bool Enter(long begin, long loop_end, long loop_chunk, long* from, long* to) {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (entered++ == 0) {
+        next = begin;
+        end = loop_end;
+        chunk = loop_chunk;
+      }
+    }
+    return Next(from, to);
+  }
+
+  bool Next(long* from, long* to) {
+    *from = next.fetch_add(chunk);
+    *to = std::min(*from + chunk, end);
+    return *from < end;
+  }
+};
+
 // The threads of one JavaScript thread.
 class Team {
  public:
@@ -76,10 +103,12 @@ class Team {
       return;
     }
     arrived_ = 0;
+    loop.entered = 0;
     phase_.Set(phase + 1);
   }
 
   static constexpr uint32_t kMost = 1023;
+  Loop loop;
 
  private:
   void Serve(int number, uint32_t region);
@@ -100,7 +129,10 @@ thread_local Team* team = nullptr;
 thread_local int number = 0;
 thread_local int size = 1;
 
-// Of the regions that it starts.
+// For a region of one thread.
+thread_local Loop alone;
+
+// Of the regions that this thread starts.
 thread_local int most = 0;
 thread_local std::unique_ptr<Team> own;
 
@@ -167,6 +199,17 @@ void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned) 
 
 void GOMP_barrier() {
   if (size > 1) team->Barrier(size);
+}
+
+// `#pragma omp for schedule(dynamic)`, upwards.
+bool GOMP_loop_nonmonotonic_dynamic_start(long begin, long end, long step, long chunk, long* from, long* to) {
+  Loop& loop = size > 1 ? team->loop : alone;
+  return loop.Enter(begin, end, chunk * step, from, to);
+}
+bool GOMP_loop_nonmonotonic_dynamic_next(long* from, long* to) { return (size > 1 ? team->loop : alone).Next(from, to); }
+void GOMP_loop_end() {
+  if (size > 1) return GOMP_barrier();
+  alone.entered = 0;
 }
 
 int omp_get_thread_num() noexcept { return number; }
