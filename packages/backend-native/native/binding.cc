@@ -14,6 +14,7 @@
 #include "elementwise.h"
 #include "fused.h"
 #include "map_file.h"
+#include "low_rank.h"
 #include "matmul.h"
 #include "memory.h"
 
@@ -306,6 +307,19 @@ napi_value AttentionGradientsOp(Call& c) {
                           c.Data<void>(6), c.Data<void>(7), c.Data<void>(8), ShapeAt(c, 9));
   return nullptr;
 }
+// lowRank(x, a, b, low, y, rows, in, out, rank, scale, bf16)
+napi_value LowRankOp(Call& c) {
+  lft::LowRankShape shape{c.Int(5), c.Int(6), c.Int(7), c.Int(8), static_cast<float>(c.Number(9))};
+  lft::LowRank(c.Tensor(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), shape, c.Bool(10));
+  return nullptr;
+}
+// lowRankGradients(dy, x, a, b, low, dx, da, db, rows, in, out, rank, scale, bf16)
+napi_value LowRankGradientsOp(Call& c) {
+  lft::LowRankShape shape{c.Int(8), c.Int(9), c.Int(10), c.Int(11), static_cast<float>(c.Number(12))};
+  lft::LowRankGradients(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Tensor(5), c.Data<float>(6),
+                        c.Data<float>(7), shape, c.Bool(13));
+  return nullptr;
+}
 // linearCrossEntropy(h, weight, targets, dh, dw, rows, vocabulary, width, bf16) → loss
 napi_value LinearCrossEntropyOp(Call& c) {
   int64_t rows = c.Int(5), vocabulary = c.Int(6), width = c.Int(7);
@@ -355,6 +369,8 @@ napi_value Init(napi_env env, napi_value exports) {
       {"swigluGradients", Guarded<SwigluGradientsOp>},
       {"attention", Guarded<AttentionOp>},
       {"attentionGradients", Guarded<AttentionGradientsOp>},
+      {"lowRank", Guarded<LowRankOp>},
+      {"lowRankGradients", Guarded<LowRankGradientsOp>},
       {"linearCrossEntropy", Guarded<LinearCrossEntropyOp>},
       {"adamw", Guarded<AdamWOp>},
       {"squaredNorm", Guarded<SquaredNormOp>},

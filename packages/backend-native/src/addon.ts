@@ -96,6 +96,19 @@ export interface Addon {
     dv: Pointer,
     ...shape: AttentionShape
   ): void;
+  /** low = scale·x·Aᵀ, y += low·Bᵀ. */
+  lowRank(x: Values, a: Pointer, b: Pointer, low: Pointer, y: Values, ...shape: LowRankShape): void;
+  lowRankGradients(
+    dy: Values,
+    x: Values,
+    a: Pointer,
+    b: Pointer,
+    low: Pointer,
+    dx: Values,
+    da: Pointer,
+    db: Pointer,
+    ...shape: LowRankShape
+  ): void;
   /** Gives the summed loss; `dh` and `dw` may be 0. */
   linearCrossEntropy(
     h: Values,
@@ -137,3 +150,5 @@ export type AttentionShape = [
   /** 1 where all tensors but logSum are bf16, 0 where they are f32. */
   bf16: number,
 ];
+
+export type LowRankShape = [rows: number, inputs: number, outputs: number, rank: number, scale: number, bf16: number];

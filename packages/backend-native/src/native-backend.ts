@@ -49,6 +49,15 @@ export class NativeBackend extends tf.KernelBackend {
     return { dataId: x.dataId, shape, dtype };
   }
 
+  /** x to be written to: its own memory where nobody shares it, else a copy. */
+  own(x: tf.TensorInfo): tf.TensorInfo {
+    if (this.refCount(x.dataId) === 1) return this.share(x, x.shape);
+    const out = this.output(x.shape, x.dtype, this.format(x));
+    const { size, format } = this.blocks.get(x.dataId);
+    this.addon.copy(this.values(out), this.values(x), size * (format === 'bf16' ? 2 : BYTES[x.dtype as 'float32']));
+    return out;
+  }
+
   /** For kernels that take f32 only: bf16 values are widened, once for all who share them. */
   pointer(x: tf.TensorInfo): Pointer {
     const block = this.blocks.get(x.dataId);

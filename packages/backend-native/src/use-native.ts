@@ -5,6 +5,7 @@ import { elementwise, FLOAT_ONLY, reduction } from './kernels/elementwise.js';
 import { fused } from './kernels/fused.js';
 import type { Kernel } from './kernels/kernel.js';
 import { layout, takesLayout } from './kernels/layout.js';
+import { lowRank } from './kernels/low-rank.js';
 import { runPlain, tellPlain } from './kernels/plain.js';
 import { products } from './kernels/products.js';
 import { loadAddon } from './load-addon.js';
@@ -33,7 +34,7 @@ export async function useNative({ precision = 'f32', threads }: NativeOptions = 
 
 function registerKernels(): void {
   const own = new Map<string, Kernel>(
-    [...elementwise, ...reduction, ...layout, ...products, ...fused].map((kernel) => [kernel.name, kernel]),
+    [...elementwise, ...reduction, ...layout, ...products, ...lowRank, ...fused].map((kernel) => [kernel.name, kernel]),
   );
   const layoutNames = new Set(layout.map(({ name }) => name));
   for (const { kernelName } of tf.getKernelsForBackend(NAME)) tf.unregisterKernel(kernelName, NAME);

@@ -26,9 +26,11 @@ export class LoraDelta implements Delta {
   apply(x: tf.Tensor, base: (x: tf.Tensor) => tf.Tensor, gate: Gate, pass: Pass): tf.Tensor {
     if (gate === 0) return base(x);
     const seen = pass.training && this.dropout > 0 ? ops.dropout(x, this.dropout, pass.seed(this.a.name)) : x;
-    const low = ops.matmul(seen as tf.Tensor2D, this.a.variable as tf.Tensor2D, { transposeB: true });
-    const update = ops.matmul(scaled(low, this.scale, gate), this.b.variable as tf.Tensor2D, { transposeB: true });
-    return ops.add(base(x), update);
+    const [a, b] = [this.a.variable as tf.Tensor2D, this.b.variable as tf.Tensor2D];
+    const y = base(x) as tf.Tensor2D;
+    if (typeof gate === 'number') return ops.lowRankUpdate(y, seen as tf.Tensor2D, a, b, gate * this.scale);
+    const low = ops.matmul(seen as tf.Tensor2D, a, { transposeB: true });
+    return ops.add(y, ops.matmul(scaled(low, this.scale, gate), b, { transposeB: true }));
   }
 
   /** W + s·B·A, in f32. */

@@ -7,6 +7,7 @@ export { dropout } from './dropout.js';
 export { embedding } from './embedding.js';
 export { linear } from './linear.js';
 export { linearCrossEntropy } from './linear-cross-entropy.js';
+export { lowRankUpdate } from './low-rank.js';
 export { matmul } from './matmul.js';
 export { rmsNorm } from './rms-norm.js';
 export { rotary } from './rotary.js';

@@ -1,0 +1,51 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { type Op, runIfFused, runOp } from './define-op.js';
+import { product } from './matmul.js';
+
+type Inputs = { y: tf.Tensor2D; x: tf.Tensor2D; a: tf.Tensor2D; b: tf.Tensor2D };
+interface Attributes {
+  readonly scale: number;
+}
+
+const op: Op<Inputs, Attributes> = {
+  kernelName: 'LftLowRank',
+  saveInputs: ['x', 'a', 'b'],
+  // s·x·Aᵀ, which dB needs.
+  saveOutputs: [false, true],
+  forward({ y, x, a, b }, { scale }) {
+    const low = tf.mul(product(x, a, false, true), scale) as tf.Tensor2D;
+    return [tf.add(y, product(low, b, false, true)), low];
+  },
+  backward(dy, [x, a, b, low], { scale }) {
+    const fused = runIfFused('LftLowRankGradients', { dy, x: x!, a: a!, b: b!, low: low! }, { scale });
+    const [d, inner] = [dy as tf.Tensor2D, low as tf.Tensor2D];
+    const y = () => tf.clone(dy);
+    if (fused) return { y, x: () => fused[0]!, a: () => fused[1]!, b: () => fused[2]! };
+    const dLow = tf.mul(product(d, b as tf.Tensor2D), scale) as tf.Tensor2D;
+    return {
+      y,
+      x: () => product(dLow, a as tf.Tensor2D),
+      a: () => product(dLow, x as tf.Tensor2D, true),
+      b: () => product(d, inner, true),
+    };
+  },
+};
+
+/**
+ * y + s·(x·Aᵀ)·Bᵀ, LoRA's update of a module's output (arXiv 2106.09685, eq. 3), in one operation.
+ * @param y     [N, out], used up: a backend may add in its memory
+ * @param x     [N, in]
+ * @param a     [r, in]
+ * @param b     [out, r]
+ * @param scale s
+ * @returns [N, out]
+ */
+export function lowRankUpdate(
+  y: tf.Tensor2D,
+  x: tf.Tensor2D,
+  a: tf.Tensor2D,
+  b: tf.Tensor2D,
+  scale: number,
+): tf.Tensor2D {
+  return runOp(op, { y, x, a, b }, { scale })[0] as tf.Tensor2D;
+}
