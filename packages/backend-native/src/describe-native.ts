@@ -1,16 +1,5 @@
 import { openAddon } from './load-addon.js';
 
-/** What the native backend is on this machine. */
-export interface NativeFacts {
-  /** The addon's file. */
-  readonly file: string;
-  /** The version of oneDNN. */
-  readonly oneDnn: string;
-  /** The best instructions that its products use. */
-  readonly instructions: string;
-  readonly threads: number;
-}
-
 /** Values of dnnl_cpu_isa_t, best first. Every set of bits holds those of the lesser ones. */
 const INSTRUCTIONS: readonly (readonly [isa: number, name: string])[] = [
   [0x22fff, 'AVX10.2 with AMX'],
@@ -26,10 +15,13 @@ const INSTRUCTIONS: readonly (readonly [isa: number, name: string])[] = [
   [0x7, 'AVX2'],
 ];
 
-/** @throws LftError backend-unavailable */
-export function describeNative(): NativeFacts {
+/**
+ * What the native backend is on this machine, e.g. `oneDNN 3.14.1, AVX-512 with bf16, 2 threads, in /…/lft_native.node`.
+ * @throws LftError backend-unavailable
+ */
+export function describeNative(): string {
   const { addon, file, threads } = openAddon();
   const { oneDnn, isa } = addon.describe();
-  const [, name] = INSTRUCTIONS.find(([bits]) => (isa & bits) === bits) ?? [];
-  return { file, oneDnn, instructions: name ?? process.arch, threads };
+  const [, instructions] = INSTRUCTIONS.find(([bits]) => (isa & bits) === bits) ?? [];
+  return [`oneDNN ${oneDnn}`, instructions, `${threads} threads`, `in ${file}`].filter(Boolean).join(', ');
 }

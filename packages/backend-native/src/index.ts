@@ -1,2 +1,2 @@
-export { describeNative, type NativeFacts } from './describe-native.js';
+export { describeNative } from './describe-native.js';
 export { type NativeOptions, nativeProblem, useNative } from './use-native.js';

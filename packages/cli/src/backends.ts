@@ -8,6 +8,8 @@ export interface BackendFacts {
   readonly package?: string;
   /** The function of that package that makes it the current one; without it, importing the package registers the backend. */
   readonly start?: string;
+  /** The function of that package that tells in words, for doctor, what it is on this machine; it is called once the backend has started. */
+  readonly describe?: string;
   /** The package as it lies beside the command, where the working directory has none. */
   load?(): Promise<object>;
   readonly about: string;
@@ -19,6 +21,7 @@ export const BACKENDS: readonly BackendFacts[] = [
     name: 'native',
     package: '@lft/backend-native',
     start: 'useNative',
+    describe: 'describeNative',
     about: 'oneDNN kernels on the CPU: the default where it works',
   },
   { name: 'wasm', about: 'runs anywhere, nothing to compile' },

@@ -97,7 +97,8 @@ async function checkBackend(backend: BackendFacts): Promise<Finding> {
     const started = performance.now();
     const wrong = await wrongResult();
     if (wrong) return { name, works: false, state: `computes wrongly: ${wrong}`, remedy: 'use another backend' };
-    return { name, works: true, state: `works (${Math.ceil(performance.now() - started)} ms)`, remedy: about };
+    const took = Math.ceil(performance.now() - started);
+    return { name, works: true, state: `works (${took} ms)`, remedy: (await describeBackend(backend)) ?? about };
   } catch (error) {
     const { state: why, remedy: what } = (LftError.is(error) ? error.facts : {}) as Partial<Finding>;
     if (why && what) return { name, works: false, state: why, remedy: what };
@@ -108,6 +109,13 @@ async function checkBackend(backend: BackendFacts): Promise<Finding> {
     const remedy = packageName ? `reinstall ${packageName}` : 'reinstall lft';
     return { name, works: false, state: first.length > 60 ? `${first.slice(0, 59)}…` : first, remedy };
   }
+}
+
+/** What the backend's package says of itself on this machine. */
+async function describeBackend(backend: BackendFacts): Promise<string | undefined> {
+  if (!backend.describe) return undefined;
+  const module = (await backendPackage(backend)) as Record<string, (() => string) | undefined> | undefined;
+  return module?.[backend.describe]?.();
 }
 
 /** A product and its gradient, whose values are known. */
