@@ -85,6 +85,17 @@ export function describeOptimizer(name: string, factory: () => Optimizer, option
       expect([parameterBits(others), stateText(optimizer, others)]).toEqual(before);
     });
 
+    test('a step in two calls, each with other parameters, is the step in one', () => {
+      for (let t = 0; t < steps; t++) step(optimizer, parameters, t);
+      const [other, again] = [factory(), make()];
+      for (let t = 0; t < steps; t++) {
+        step(other, again, t, [1, 2]);
+        step(other, again, t, [0]);
+      }
+      expect([parameterBits(again), stateText(other)]).toEqual([parameterBits(parameters), stateText(optimizer)]);
+      for (const each of [other, ...again]) each.dispose();
+    });
+
     test('from its state after any step it goes on to the same bits', () => {
       for (let t = 0; t < steps; t++) step(optimizer, parameters, t, t % 2 ? [0, 1] : undefined);
       const expected = [parameterBits(parameters), stateText(optimizer)];

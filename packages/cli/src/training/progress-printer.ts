@@ -21,6 +21,7 @@ export class ProgressPrinter {
     if (event.kind === 'start') this.start(event);
     else if (event.kind === 'step') this.step(event);
     else if (event.kind === 'evaluate') this.evaluate(event);
+    else if (event.kind === 'notice') this.line(`  Note: ${event.message}`);
     else if (event.kind === 'probe') this.bar?.doing('asking the model for scores');
   }
 

@@ -16,7 +16,11 @@ export interface Optimizer {
   readonly options: Json;
   /** Peak learning rate, before the schedule. */
   readonly learningRate: number;
-  /** One step on the given parameters; others keep their bits, their state and their step count. @param learningRate scheduled rate */
+  /**
+   * One step on the given parameters; others keep their bits, their state and their step count. A step of the run may come in several
+   * calls, each with other parameters.
+   * @param learningRate scheduled rate
+   */
   step(updates: readonly Update[], learningRate: number): void;
   /** Drops the state of these parameters: their next step is a first step. */
   forget(parameters: readonly Parameter[]): void;

@@ -18,6 +18,7 @@ export class ForwardPass implements ModuleForward {
   private readonly training: boolean;
   private readonly gates: ReadonlyMap<string, Gate>;
   private readonly seed: number;
+  private drew = false;
 
   constructor(
     private readonly model: CausalModel,
@@ -29,12 +30,21 @@ export class ForwardPass implements ModuleForward {
     this.seed = seed;
   }
 
+  /** Whether a delta has asked for a seed: its output then differs from pass to pass. */
+  get random(): boolean {
+    return this.drew;
+  }
+
   private gate(path: string): Gate {
     return this.gates.get(path) ?? 1;
   }
 
   private pass(path: string): Pass {
-    return { training: this.training, seed: (name) => keyedSeed(this.seed, path, name) };
+    const seed = (name: string) => {
+      this.drew = true;
+      return keyedSeed(this.seed, path, name);
+    };
+    return { training: this.training, seed };
   }
 
   /** The site's weight or bias as it acts in this pass: trained (a tensor) or frozen. */

@@ -8,7 +8,8 @@ import type { AdaptedModel } from '../models/adapted-model.js';
 import { squaredNorms } from '../ops/squared-norms.js';
 import { type Batch, collate, PADDING } from './batch.js';
 import { DataOrder } from './data-order.js';
-import { hiddenStates, lossGradients, summedLoss } from './loss-gradients.js';
+import { hiddenStates, summedLoss } from './forward-stages.js';
+import { type GradientRequest, lossGradients } from './loss-gradients.js';
 import { stageOf, wantedParameters } from './wanted-parameters.js';
 
 /** Examples of one probe, in parts that fit in memory as a training batch does. */
@@ -29,7 +30,7 @@ export interface EngineProbeOptions {
   readonly seed: number;
   /** Examples per pass. */
   readonly batchSize: number;
-  readonly recompute: (batch: Batch) => boolean | number;
+  readonly recompute: (batch: Batch) => GradientRequest['recompute'];
   restart(): Promise<void>;
   /** Called after every pass, with their number so far in this probe call. */
   onPass(passes: number): void;

@@ -2,7 +2,7 @@ import type { Example } from '../contracts/data-source.js';
 import { LftError } from '../errors/lft-error.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
 import { collate } from './batch.js';
-import { summedLoss } from './loss-gradients.js';
+import { summedLoss } from './forward-stages.js';
 
 export interface EvaluateOptions {
   /** Examples in one pass. Default 8. */

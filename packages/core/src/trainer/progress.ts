@@ -39,4 +39,6 @@ export type ProgressEvent =
       readonly loss?: number;
     }
   | { readonly kind: 'probe'; readonly step: number; readonly passes: number }
+  /** Something that was asked for is not done, and the run goes on without it. */
+  | { readonly kind: 'notice'; readonly step: number; readonly message: string }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly folder: string };

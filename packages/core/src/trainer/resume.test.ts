@@ -79,6 +79,11 @@ const KINDS: Record<string, () => Partial<FineTuneOptions>> = {
   'all units': () => ({ selector: fixed() }),
   'all units, blocks computed again': () => ({ selector: fixed(), recompute: true }),
   'a random choice of units': () => ({ selector: fixed({ random: 1 }) }),
+  'the top block, on cached activations': () => ({
+    selector: choosing(() => ['model.layers.1']),
+    prefixCache: 1,
+    batchSize: 4,
+  }),
   'alternating units, state kept': () => ({ selector: alternating(), optimizerState: 'keep' }),
   'alternating units, state dropped': () => ({ selector: alternating(), optimizerState: 'reset' }),
   'alternating units, state on disk': () => ({ selector: alternating(), optimizerState: 'offload' }),

@@ -1,8 +1,6 @@
 import os from 'node:os';
 import path from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset, Example } from '../contracts/data-source.js';
-import type { Importance } from '../contracts/importance.js';
 import type { LayerSelector } from '../contracts/layer-selector.js';
 import type { LayerUnit, UnitSet } from '../contracts/layer-unit.js';
 import type { Optimizer } from '../contracts/optimizer.js';
@@ -10,7 +8,7 @@ import type { Parameter } from '../contracts/parameter.js';
 import { LftError } from '../errors/lft-error.js';
 import { nearestName } from '../errors/nearest-name.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
-import { squaredNorms } from '../ops/squared-norms.js';
+import type { ForwardPass } from '../models/forward-pass.js';
 import { learningRateFactor } from '../optimizer/schedule.js';
 import { keyedRandom, keyedSeed } from '../random/keyed-random.js';
 import { type Batch, collate } from './batch.js';
@@ -18,11 +16,14 @@ import { Checkpoints } from './checkpoint.js';
 import { DataOrder } from './data-order.js';
 import { EngineProbe, parameterNorms, unitNorms } from './engine-probe.js';
 import { evaluateLoss } from './evaluate.js';
-import { lossGradients } from './loss-gradients.js';
+import { prefixStates } from './forward-stages.js';
+import { lowestStage, streamGradients } from './loss-gradients.js';
 import { OptimizerStates } from './optimizer-state.js';
+import { NotFinite, ParameterUpdate } from './parameter-update.js';
+import { PrefixCache } from './prefix-cache.js';
 import type { ProgressEvent } from './progress.js';
 import type { RunFolder } from './run-folder.js';
-import { Throughput } from './throughput.js';
+import { RunLog } from './run-log.js';
 import type { ResolvedTraining } from './training-options.js';
 import { wantedParameters } from './wanted-parameters.js';
 
@@ -47,16 +48,21 @@ export interface Evaluation {
   readonly loss: number;
 }
 
-/** One step's losses and gradients, before the optimizer sees them. */
-interface StepGradients {
+/** One of the passes that make up a step. */
+interface MicroBatch {
+  readonly index: number;
+  readonly examples: readonly Example[];
+  readonly batch: Batch;
+}
+
+/** What a step's forward and backward went over. */
+interface StepPass {
   /** Mean loss per labelled token. */
   readonly loss: number;
   /** Labelled tokens. */
   readonly tokens: number;
   /** All tokens. */
   readonly processed: number;
-  /** Sums over the labelled tokens, by parameter. */
-  readonly gradients: Map<Parameter, tf.Tensor>;
 }
 
 /** Drives a run, step by step: probe → select → forward and backward → clip → optimizer → observe → log, evaluate, checkpoint. */
@@ -66,11 +72,11 @@ export class Trainer {
   readonly units: readonly LayerUnit[];
   private step = 0;
   private active: UnitSet = new Set();
-  private lastImportance = '';
   private readonly order: DataOrder;
   private readonly states: OptimizerStates;
   private readonly checkpoints: Checkpoints | undefined;
-  private readonly throughput = new Throughput();
+  private readonly log: RunLog;
+  private readonly prefixCache: PrefixCache | undefined;
   private probeSeconds = 0;
 
   constructor(private readonly parts: TrainerParts) {
@@ -78,11 +84,27 @@ export class Trainer {
     this.units = model.units(selector.granularity);
     this.order = new DataOrder(data.train, training.seed, 'data-order');
     const policy = training.optimizerState ?? selector.optimizerState ?? 'keep';
-    const offload = folder
-      ? path.join(folder.path, 'offload')
-      : path.join(os.tmpdir(), `lft-offload-${process.pid}-${keyedSeed(Date.now(), 'offload')}`);
-    this.states = new OptimizerStates(optimizer, policy, this.units, offload);
+    const place = (name: string) =>
+      folder
+        ? path.join(folder.path, name)
+        : path.join(os.tmpdir(), `lft-${name}-${process.pid}-${keyedSeed(Date.now(), name)}`);
+    this.states = new OptimizerStates(optimizer, policy, this.units, place('offload'));
     this.checkpoints = folder && new Checkpoints(path.join(folder.path, 'checkpoints'), training.keepCheckpoints);
+    this.log = new RunLog(folder, training.steps, parts.onProgress);
+    if (training.prefixCache > 0) {
+      if (model.adapter.afterStep) {
+        throw new LftError(
+          'options-invalid',
+          `prefixCache does not go with the adapter ${model.adapter.name}: it may change any parameter after a step, so that no activations stay as they are`,
+          { adapter: model.adapter.name },
+        );
+      }
+      this.prefixCache = new PrefixCache({
+        file: place('prefix-states'),
+        limit: training.prefixCache * 1e9,
+        notice: (message) => parts.onProgress({ kind: 'notice', step: this.step, message }),
+      });
+    }
   }
 
   get steps(): number {
@@ -118,7 +140,7 @@ export class Trainer {
     this.active = new Set(state.active);
     selector.restore(state.selector);
     model.adapter.restore?.(state.adapter);
-    this.lastImportance = scoresText(selector.importance());
+    this.log.resumeFrom(selector.importance());
     for (const line of await folder!.readMetrics()) {
       if (line.loss !== undefined) this.losses.push(line.loss);
       if (line.validationLoss !== undefined) this.evaluations.push({ step: line.step, loss: line.validationLoss });
@@ -130,6 +152,7 @@ export class Trainer {
     try {
       return await this.allSteps();
     } finally {
+      await this.prefixCache?.close();
       // Without a run folder nobody comes back to the state that lies on disk.
       if (!this.parts.folder) await this.states.removeOffloaded();
     }
@@ -152,7 +175,7 @@ export class Trainer {
       await new Promise((resolve) => setImmediate(resolve));
     }
     await this.probe();
-    await this.logImportance(this.step);
+    await this.log.importance(this.step, this.parts.selector.importance());
     await this.evaluate();
     await this.checkpoint();
     return true;
@@ -166,18 +189,31 @@ export class Trainer {
     const started = performance.now();
     await this.probe();
     const trained = await this.select();
-    const { loss, tokens, processed, gradients } = this.forwardBackward(trained);
-    const { norm, squares } = this.clip(gradients, tokens);
-    if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-      tf.dispose([...gradients.values()]);
-      const what = Number.isFinite(loss) ? `the gradient norm is ${norm}` : `the loss is ${loss}`;
-      throw await this.notFinite(what, { loss, gradientNorm: norm });
+    const { model, optimizer, selector, training } = this.parts;
+    const learningRate = optimizer.learningRate * learningRateFactor(this.step, training);
+    const { step } = this;
+    const update = new ParameterUpdate({
+      trained,
+      optimizer,
+      adapter: model.adapter,
+      clipNorm: training.clipNorm,
+      learningRate,
+      step: step + 1,
+      steps: training.steps,
+    });
+    try {
+      const pass = await this.forwardBackward(trained, update);
+      const { norm, squares } = update.finish();
+      this.observe(pass.loss, squares);
+      const seconds = (performance.now() - started) / 1000;
+      const { probeSeconds } = this;
+      const record = { step, ...pass, norm, learningRate, active: [...this.active], seconds, probeSeconds };
+      await this.log.step({ ...record, optimizerBytes: optimizer.bytes() }, selector.importance());
+    } catch (error) {
+      throw error instanceof NotFinite ? await this.notFinite(error.what, error.facts) : error;
+    } finally {
+      update.dispose();
     }
-    const learningRate = this.parts.optimizer.learningRate * learningRateFactor(this.step, this.parts.training);
-    this.update(gradients, learningRate);
-    tf.dispose([...gradients.values()]);
-    this.observe(loss, squares);
-    await this.log({ loss, tokens, processed, norm, learningRate, seconds: (performance.now() - started) / 1000 });
   }
 
   /** Passes that the selector wants to make before it chooses. */
@@ -195,6 +231,7 @@ export class Trainer {
       recompute: (batch) => this.recompute(batch),
       restart: async () => {
         model.reinitialize();
+        this.prefixCache?.drop();
         await this.states.clear();
       },
       onPass: (passes) => onProgress({ kind: 'probe', step: this.step, passes }),
@@ -237,46 +274,34 @@ export class Trainer {
   }
 
   /** All, none, or as many of the blocks as do not fit in the memory set aside for activations. */
-  private recompute(batch: Batch): boolean | number {
+  private recompute(batch: Batch): boolean | { keep: number } {
     const { recompute } = this.parts.training;
     if (recompute !== 'auto') return recompute;
-    const { base } = this.parts.model;
-    const kept = Math.floor(ACTIVATION_BYTES / (batch.rows * batch.length * base.activationBytesPerToken));
-    return Math.max(0, base.info.blocks - kept);
+    const bytes = batch.rows * batch.length * this.parts.model.base.activationBytesPerToken;
+    return { keep: Math.floor(ACTIVATION_BYTES / bytes) };
+  }
+
+  private get padding(): number {
+    return this.parts.model.base.info.padTokenId ?? 0;
   }
 
   /** The examples of this step, in passes of at most `batchSize`. */
-  private micro(): { batches: Batch[]; processed: number } {
+  private microBatches(): MicroBatch[] {
     const { batchSize, gradientAccumulation } = this.parts.training;
-    const pad = this.parts.model.base.info.padTokenId ?? 0;
     const first = this.step * batchSize * gradientAccumulation;
-    const groups: Example[][] = Array.from({ length: gradientAccumulation }, (_, i) =>
-      this.order.slice(first + i * batchSize, batchSize),
-    );
-    return {
-      batches: groups.map((examples) => collate(examples, pad)),
-      processed: groups.flat().reduce((sum, { ids }) => sum + ids.length, 0),
-    };
+    return Array.from({ length: gradientAccumulation }, (_, index) => {
+      const examples = this.order.slice(first + index * batchSize, batchSize);
+      return { index, examples, batch: collate(examples, this.padding) };
+    });
   }
 
-  private forwardBackward(trained: readonly Parameter[]): StepGradients {
+  /** Gives the update the gradients of the mean loss, whole or as parts of micro-batches. @throws NotFinite, LftError labels-masked */
+  private async forwardBackward(trained: readonly Parameter[], update: ParameterUpdate): Promise<StepPass> {
     const { model, training } = this.parts;
-    const wanted = wantedParameters(model, trained);
-    const { batches, processed } = this.micro();
-    let sums: tf.Tensor[] | undefined;
-    let loss = 0;
-    let tokens = 0;
-    batches.forEach((batch, micro) => {
-      if (batch.targets.length === 0) return;
-      const pass = model.forward({ training: true, seed: keyedSeed(training.seed, 'dropout', this.step, micro) });
-      const result = lossGradients({ model: model.base, pass, batch, wanted, recompute: this.recompute(batch) });
-      loss += result.loss;
-      tokens += batch.targets.length;
-      const before = sums;
-      sums = before ? before.map((sum, i) => tf.add(sum, result.gradients[i]!)) : result.gradients;
-      if (before) tf.dispose([before, result.gradients]);
-    });
-    if (!sums) {
+    const all = this.microBatches();
+    const labelled = all.filter(({ batch }) => batch.targets.length > 0);
+    const tokens = labelled.reduce((sum, { batch }) => sum + batch.targets.length, 0);
+    if (tokens === 0) {
       throw new LftError(
         'labels-masked',
         `step ${this.step}: no token of the batch has a label, so there is nothing to learn. Look at the template and at maxLength, which may cut the responses off.`,
@@ -285,44 +310,29 @@ export class Trainer {
         },
       );
     }
-    const gradients = sums as tf.Tensor[];
-    return {
-      loss: loss / tokens,
-      tokens,
-      processed,
-      gradients: new Map(trained.map((parameter, i) => [parameter, gradients[i]!])),
-    };
-  }
-
-  /**
-   * Turns sums into means over the labelled tokens and clips them by the global norm, in one product.
-   * @returns the norm before clipping, and its square by parameter
-   */
-  private clip(gradients: Map<Parameter, tf.Tensor>, tokens: number): { norm: number; squares: Map<string, number> } {
-    const { clipNorm } = this.parts.training;
-    const names = [...gradients.keys()].map(({ name }) => name);
-    const sums = squaredNorms([...gradients.values()]);
-    const squares = new Map(names.map((name, i) => [name, sums[i]! / tokens ** 2]));
-    const norm = Math.sqrt([...squares.values()].reduce((sum, square) => sum + square, 0));
-    const factor = (clipNorm > 0 ? Math.min(1, clipNorm / (norm + 1e-6)) : 1) / tokens;
-    for (const [parameter, gradient] of gradients) {
-      gradients.set(parameter, tf.mul(gradient, factor));
-      gradient.dispose();
+    const wanted = wantedParameters(model, trained);
+    let loss = 0;
+    for (const micro of labelled) {
+      const { batch, index } = micro;
+      const pass = model.forward({ training: true, seed: keyedSeed(training.seed, 'dropout', this.step, index) });
+      const prefix = await this.prefix(lowestStage(wanted), micro, pass);
+      const request = { model: model.base, pass, batch, wanted, recompute: this.recompute(batch), prefix };
+      loss += streamGradients({ ...request, scale: 1 / tokens }, (gradients, sum) => {
+        update.add(gradients, sum, micro === labelled.at(-1));
+      });
     }
-    return { norm, squares };
+    const processed = all.flatMap(({ examples }) => examples).reduce((sum, { ids }) => sum + ids.length, 0);
+    return { loss: loss / tokens, tokens, processed };
   }
 
-  private update(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number): void {
-    const { optimizer, model, training } = this.parts;
-    optimizer.step(
-      [...gradients].map(([parameter, gradient]) => ({ parameter, gradient })),
-      learningRate,
-    );
-    model.adapter.afterStep?.({
-      step: this.step + 1,
-      steps: training.steps,
-      gradients: new Map([...gradients].map(([{ name }, gradient]) => [name, gradient])),
-    });
+  /** What the lowest stage that trains reads, when it may come from the cache. */
+  private async prefix(stage: number, { examples, batch }: MicroBatch, pass: ForwardPass) {
+    if (!this.prefixCache || stage < 1) return undefined;
+    const { base } = this.parts.model;
+    return this.prefixCache.states(stage, examples, batch.length, (example) => ({
+      states: prefixStates({ model: base, pass, batch: collate([example], this.padding) }, stage),
+      random: pass.random,
+    }));
   }
 
   private observe(loss: number, squares: ReadonlyMap<string, number>): void {
@@ -340,72 +350,8 @@ export class Trainer {
     this.step += 1;
   }
 
-  private async log(event: {
-    loss: number;
-    tokens: number;
-    processed: number;
-    norm: number;
-    learningRate: number;
-    seconds: number;
-  }): Promise<void> {
-    const { folder, onProgress, training } = this.parts;
-    const step = this.step - 1;
-    const active = [...this.active];
-    const { tokensPerSecond, secondsPerStep } = this.throughput.add(event.processed, event.seconds);
-    await folder?.append('metrics', [
-      {
-        step,
-        loss: event.loss,
-        tokens: event.tokens,
-        learningRate: event.learningRate,
-        gradientNorm: event.norm,
-        active,
-      },
-    ]);
-    await folder?.append('timings', [
-      {
-        step,
-        seconds: event.seconds,
-        probeSeconds: this.probeSeconds,
-        tokensPerSecond: event.processed / event.seconds,
-        rssBytes: process.memoryUsage.rss(),
-        tensorBytes: tf.memory().numBytes,
-        optimizerBytes: this.parts.optimizer.bytes(),
-      },
-    ]);
-    await this.logImportance(step);
-    onProgress({
-      kind: 'step',
-      step,
-      steps: training.steps,
-      loss: event.loss,
-      learningRate: event.learningRate,
-      gradientNorm: event.norm,
-      tokens: event.processed,
-      tokensPerSecond,
-      secondsLeft: secondsPerStep * (training.steps - this.step),
-      active,
-    });
-  }
-
-  /** A line when the scores changed. */
-  private async logImportance(step: number): Promise<void> {
-    const importance = this.parts.selector.importance();
-    const text = scoresText(importance);
-    if (!importance || text === this.lastImportance) return;
-    this.lastImportance = text;
-    await this.parts.folder?.append('importance', [
-      {
-        step,
-        method: importance.method,
-        granularity: importance.granularity,
-        scores: Object.fromEntries(importance.scores),
-      },
-    ]);
-  }
-
   private async evaluate(): Promise<void> {
-    const { model, data, training, folder, onProgress } = this.parts;
+    const { model, data, training, onProgress } = this.parts;
     const examples = data.validation.slice(0, training.evaluationExamples);
     if (examples.length === 0) return;
     const { step } = this;
@@ -415,7 +361,7 @@ export class Trainer {
     });
     if (!Number.isFinite(loss)) throw await this.notFinite(`the loss on held-out examples is ${loss}`, { loss });
     this.evaluations.push({ step, loss });
-    await folder?.append('metrics', [{ step, validationLoss: loss }]);
+    await this.log.evaluation(step, loss);
     onProgress({ kind: 'evaluate', step, done: examples.length, of: examples.length, loss });
   }
 
@@ -455,10 +401,6 @@ export class Trainer {
       { step: this.step, ...facts, checkpoint: last },
     );
   }
-}
-
-function scoresText(importance: Importance | undefined): string {
-  return importance ? JSON.stringify([...importance.scores]) : '';
 }
 
 function summary(names: readonly string[]): string {

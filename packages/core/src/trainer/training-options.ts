@@ -28,6 +28,13 @@ export const trainingOptions = z.object({
     .union([z.literal('auto'), z.boolean()])
     .default('auto')
     .describe('compute blocks again in the backward instead of keeping their activations'),
+  prefixCache: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      'GB on disk for the activations of the blocks below the lowest that trains, kept from epoch to epoch and rounded to bf16',
+    ),
   seed: z.number().int().min(0).default(0).describe('for everything random'),
   evaluateEvery: z
     .number()
