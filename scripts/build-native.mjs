@@ -39,7 +39,7 @@ function options() {
     throw new Error('The native backend is built on Linux only. Everything works without it, on wasm.');
   if (!['x64', 'arm64'].includes(values.arch))
     throw new Error(`--arch is ${values.arch}: the native backend is built for x64 and arm64.`);
-  return { ...values, out: values.out ?? process.env.LFT_NATIVE_BUILD };
+  return { ...values, out: values.out || process.env.LFT_NATIVE_BUILD };
 }
 
 /** The compilers and the lister of symbols for an architecture. */
@@ -137,7 +137,7 @@ async function build() {
   const { arch, static: release, out: named } = options();
   const target = await compilers(arch);
   const platform = `linux-${arch}`;
-  const out = path.resolve(named ?? path.join(backend, 'build', release ? `${platform}-static` : platform));
+  const out = path.resolve(named || path.join(backend, 'build', release ? `${platform}-static` : platform));
   const work = mkdtempSync(path.join(tmpdir(), 'lft-native-'));
   try {
     mkdirSync(out, { recursive: true });
