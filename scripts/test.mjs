@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { install } from './install.mjs';
-import { run, since, turbo } from './run.mjs';
+import { run, runNode, since, turbo } from './run.mjs';
 import { root, workspacePackages } from './workspace.mjs';
 
 const RESULTS = 'test-results.json';
@@ -110,13 +110,16 @@ try {
   const tested = workspacePackages().filter(({ manifest }) => manifest.scripts?.test);
   for (const { folder } of tested) rmSync(path.join(folder, RESULTS), { force: true });
 
+  // A build of older sources lacks kernels.
+  const hasAddon = existsSync(ADDON);
+  if (hasAddon) await check('native backend', () => runNode([path.join(root, 'scripts', 'build-native.mjs')]));
   await check('build and types', () => turbo(['run', 'build', 'typecheck', '--continue', '--output-logs=errors-only']));
   await check('style', () => run(path.join(root, 'node_modules', '.bin', 'biome'), ['check', '.']));
   const testsExit = await step('tests', () =>
     turbo(['run', 'test', '--continue', '--output-logs=new-only'], { env: optionalTools() }),
   );
 
-  const native = existsSync(ADDON) ? await testNative() : undefined;
+  const native = hasAddon ? await testNative() : undefined;
 
   console.log('');
   const failedBefore = totals.failed;
