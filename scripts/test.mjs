@@ -45,7 +45,7 @@ function optionalTools() {
 }
 
 /** Where a build of the native backend lies. */
-const ADDON = path.join(
+const BUILT = path.join(
   root,
   'packages/backend-native/build',
   `${process.platform}-${process.arch}`,
@@ -111,8 +111,10 @@ try {
   for (const { folder } of tested) rmSync(path.join(folder, RESULTS), { force: true });
 
   // A build of older sources lacks kernels.
-  const hasAddon = existsSync(ADDON);
-  if (hasAddon) await check('native backend', () => runNode([path.join(root, 'scripts', 'build-native.mjs')]));
+  const named = process.env.LFT_NATIVE_ADDON;
+  const hasAddon = existsSync(named || BUILT);
+  if (hasAddon && !named)
+    await check('native backend', () => runNode([path.join(root, 'scripts', 'build-native.mjs')]));
   await check('build and types', () => turbo(['run', 'build', 'typecheck', '--continue', '--output-logs=errors-only']));
   await check('style', () => run(path.join(root, 'node_modules', '.bin', 'biome'), ['check', '.']));
   const testsExit = await step('tests', () =>
