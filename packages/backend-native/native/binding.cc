@@ -17,6 +17,7 @@
 #include "low_rank.h"
 #include "matmul.h"
 #include "memory.h"
+#include "quantised.h"
 
 namespace {
 
@@ -265,6 +266,31 @@ napi_value MatmulOp(Call& c) {
   return nullptr;
 }
 
+// An int8 weight: its codes and scales at i, its shape at k.
+lft::Int8Matrix Int8At(Call& c, int i, int k) { return {c.Data<int8_t>(i), c.Data<float>(i + 1), c.Int(k), c.Int(k + 1)}; }
+// takesInt8(rows, columns)
+napi_value TakesInt8(Call& c) { return FromDouble(c.env_, lft::TakesInt8Product(c.Int(0), c.Int(1))); }
+// int8Product(x, codes, scales, y, count, rows, columns)
+napi_value Int8ProductOp(Call& c) {
+  lft::Int8Product(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), c.Int(4));
+  return nullptr;
+}
+// int8InputGradient(dy, codes, scales, dx, count, rows, columns)
+napi_value Int8InputGradientOp(Call& c) {
+  lft::Int8InputGradient(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), c.Int(4));
+  return nullptr;
+}
+// unpackInt8(codes, scales, out, rows, columns)
+napi_value UnpackInt8Op(Call& c) {
+  lft::UnpackInt8(Int8At(c, 0, 3), c.Data<uint16_t>(2));
+  return nullptr;
+}
+// unpackNf4(codes, scales, out, count)
+napi_value UnpackNf4Op(Call& c) {
+  lft::UnpackNf4(c.Data<uint8_t>(0), c.Data<float>(1), c.Int(3), c.Data<uint16_t>(2));
+  return nullptr;
+}
+
 // rmsNorm(x, weight, epsilon, y, inverse, rows, width)
 napi_value RmsNormOp(Call& c) {
   lft::RmsNorm(c.Tensor(0), c.Data<float>(1), static_cast<float>(c.Number(2)), c.Tensor(3), c.Data<float>(4), c.Int(5), c.Int(6));
@@ -362,6 +388,11 @@ napi_value Init(napi_env env, napi_value exports) {
       {"gather", Guarded<Gather>},
       {"scatterAdd", Guarded<ScatterAdd>},
       {"matmul", Guarded<MatmulOp>},
+      {"takesInt8", Guarded<TakesInt8>},
+      {"int8Product", Guarded<Int8ProductOp>},
+      {"int8InputGradient", Guarded<Int8InputGradientOp>},
+      {"unpackInt8", Guarded<UnpackInt8Op>},
+      {"unpackNf4", Guarded<UnpackNf4Op>},
       {"rmsNorm", Guarded<RmsNormOp>},
       {"rmsNormGradient", Guarded<RmsNormGradientOp>},
       {"rotary", Guarded<RotaryOp>},

@@ -7,6 +7,16 @@ export type Values = number;
 /** A weight or other typed array that a kernel reads where it lies, or the address of tensor memory. */
 export type Source = Pointer | Float32Array | Uint16Array | Int32Array;
 
+type Int8Product = (
+  x: Values,
+  codes: Int8Array,
+  scales: Float32Array,
+  y: Values,
+  count: number,
+  rows: number,
+  columns: number,
+) => void;
+
 /** The kernels, as native/binding.cc exports them. Sizes are in values unless said. */
 export interface Addon {
   /** @throws Error LFT_OUT_OF_MEMORY */
@@ -61,6 +71,15 @@ export interface Addon {
     transposeB: number,
     bf16: number,
   ): void;
+  /** Whether the processor has int8 units, and the sums of such a weight fit them: 1 or 0. */
+  takesInt8(rows: number, columns: number): number;
+  /** y [count, rows] = x·Wᵀ for W [rows, columns] in int8; rows of x are rounded to int8. */
+  int8Product: Int8Product;
+  /** dx [count, columns] = dy·W */
+  int8InputGradient: Int8Product;
+  /** Into bf16. */
+  unpackInt8(codes: Int8Array, scales: Float32Array, out: Pointer, rows: number, columns: number): void;
+  unpackNf4(codes: Uint8Array, scales: Float32Array, out: Pointer, count: number): void;
   rmsNorm(x: Values, weight: Pointer, epsilon: number, y: Values, inverse: Pointer, rows: number, width: number): void;
   rmsNormGradient(
     dy: Values,

@@ -1,6 +1,8 @@
 import type { FrozenWeight } from '@lft/core';
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Source } from '../addon.js';
 import type { Format, NativeBackend } from '../native-backend.js';
+import { frozenProduct, withMatrix } from './frozen-product.js';
 import type { Kernel } from './kernel.js';
 
 const rounding = (backend: NativeBackend) => (backend.precision === 'bf16' ? 1 : 0);
@@ -60,22 +62,11 @@ export const products: readonly Kernel[] = [
       multiply(backend, a, b, transposeA, transposeB),
   },
   {
-    // y = x·Wᵀ with the weight where it lies, f32 or bf16
+    // y = x·Wᵀ
     name: 'LftLinear',
     run(backend, { x }: { x: tf.TensorInfo }, { weight, result }: { weight: FrozenWeight; result?: 'f32' }) {
-      const rows = x.shape[0]!;
-      const y = backend.output([rows, weight.rows], 'float32', result ?? formatBeside(backend, weight));
-      backend.addon.matmul(
-        backend.values(x),
-        weight.data,
-        backend.values(y),
-        rows,
-        weight.columns,
-        weight.rows,
-        0,
-        1,
-        rounding(backend),
-      );
+      const y = backend.output([x.shape[0]!, weight.rows], 'float32', result ?? formatBeside(backend, weight));
+      frozenProduct(backend, x, weight, true, y);
       return y;
     },
   },
@@ -83,19 +74,8 @@ export const products: readonly Kernel[] = [
     // dx = dy·W
     name: 'LftLinearInputGradient',
     run(backend, { dy }: { dy: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
-      const rows = dy.shape[0]!;
-      const dx = backend.output([rows, weight.columns], 'float32', formatBeside(backend, weight));
-      backend.addon.matmul(
-        backend.values(dy),
-        weight.data,
-        backend.values(dx),
-        rows,
-        weight.rows,
-        weight.columns,
-        0,
-        0,
-        rounding(backend),
-      );
+      const dx = backend.output([dy.shape[0]!, weight.columns], 'float32', formatBeside(backend, weight));
+      frozenProduct(backend, dy, weight, false, dx);
       return dx;
     },
   },
@@ -111,17 +91,21 @@ export const products: readonly Kernel[] = [
       const vocabulary = attributes.weight?.rows ?? inputs.weight!.shape[0]!;
       const dh = backend.output(attributes.gradients === 'none' ? [1] : h.shape, 'float32');
       const dw = backend.output(attributes.gradients === 'hidden and weight' ? [vocabulary, width] : [1], 'float32');
-      const sum = backend.addon.linearCrossEntropy(
-        backend.values(h),
-        attributes.weight?.data ?? backend.pointer(inputs.weight!),
-        attributes.targets,
-        attributes.gradients === 'none' ? 0 : backend.pointer(dh),
-        attributes.gradients === 'hidden and weight' ? backend.pointer(dw) : 0,
-        rows,
-        vocabulary,
-        width,
-        rounding(backend),
-      );
+      const lossBy = (head: Source) =>
+        backend.addon.linearCrossEntropy(
+          backend.values(h),
+          head,
+          attributes.targets,
+          attributes.gradients === 'none' ? 0 : backend.pointer(dh),
+          attributes.gradients === 'hidden and weight' ? backend.pointer(dw) : 0,
+          rows,
+          vocabulary,
+          width,
+          rounding(backend),
+        );
+      const sum = attributes.weight
+        ? withMatrix(backend, attributes.weight, lossBy)
+        : lossBy(backend.pointer(inputs.weight!));
       const loss = backend.output([], 'float32');
       backend.addon.write(backend.pointer(loss), Float32Array.of(sum));
       return [loss, dh, dw];

@@ -1,0 +1,380 @@
+#include "quantised.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "memory.h"
+
+namespace lft {
+
+#if defined(__x86_64__)
+
+#define LFT_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+
+namespace {
+
+// A tile of the result: 8 rows by three vectors of columns, in 24 of 32 registers.
+constexpr int64_t kTileRows = 8;
+constexpr int64_t kPanel = 48;
+
+// Rows of int8 with their scales: value (i, k) ≈ codes[i * stride + k] · scales[i].
+struct Rows {
+  int8_t* codes;
+  int64_t stride;
+  float* scales;
+  // 128 · the sum of a row's codes: the unit multiplies u8 by s8, so that weights go in as code + 128.
+  int32_t* excess;
+};
+
+LFT_VNNI inline __mmask16 Mask(int64_t left) {
+  return left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+}
+
+// 64 values of a row as f32, times `factors` where there are some; zeros beyond `left`.
+struct Part {
+  __m512 values[4];
+};
+template <Type kType, bool kScaled>
+LFT_VNNI inline Part Load(const void* row, const float* factors, int64_t k, int64_t left) {
+  Part part;
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    __mmask16 mask = Mask(left - 16 * i);
+    int64_t at = k + 16 * i;
+    if constexpr (kType == Type::kF32) {
+      part.values[i] = _mm512_maskz_loadu_ps(mask, static_cast<const float*>(row) + at);
+    } else {
+      __m512i half = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, static_cast<const uint16_t*>(row) + at));
+      part.values[i] = _mm512_castsi512_ps(_mm512_slli_epi32(half, 16));
+    }
+    if constexpr (kScaled) part.values[i] = _mm512_mul_ps(part.values[i], _mm512_maskz_loadu_ps(mask, factors + at));
+  }
+  return part;
+}
+
+// Compared as bits, a NaN is larger than all numbers, and is not lost.
+LFT_VNNI inline __m512i Larger(__m512i largest, const Part& part) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) largest = _mm512_max_epu32(largest, _mm512_castps_si512(_mm512_abs_ps(part.values[i])));
+  return largest;
+}
+
+LFT_VNNI inline __m512i Codes(const Part& part, __m512 inverse) {
+  __m512i rounded[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) rounded[i] = _mm512_cvtps_epi32(_mm512_mul_ps(part.values[i], inverse));
+  __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), _mm512_packs_epi32(rounded[2], rounded[3]));
+  // Packing goes by quarters of a vector.
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed);
+}
+
+template <Type kType, bool kScaled>
+LFT_VNNI void QuantiseRow(const void* row, int64_t width, const float* factors, const Rows& out, int64_t i) {
+  int64_t whole = width / 64 * 64;
+  __m512i largest = _mm512_setzero_si512();
+  for (int64_t k = 0; k < whole; k += 64) largest = Larger(largest, Load<kType, kScaled>(row, factors, k, 64));
+  if (whole < width) largest = Larger(largest, Load<kType, kScaled>(row, factors, whole, width - whole));
+  uint32_t bits = _mm512_reduce_max_epu32(largest);
+  float absmax;
+  std::memcpy(&absmax, &bits, 4);
+  out.scales[i] = std::isfinite(absmax) ? absmax / 127 : std::numeric_limits<float>::quiet_NaN();
+  // The inverse of a smaller one would be infinite.
+  __m512 inverse = _mm512_set1_ps(absmax < 1e-30f ? 0 : 127 / absmax);
+  int8_t* codes = out.codes + i * out.stride;
+  const __m512i one = _mm512_set1_epi8(1);
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t k = 0; k < whole; k += 64) {
+    __m512i part = Codes(Load<kType, kScaled>(row, factors, k, 64), inverse);
+    sum = _mm512_dpbusd_epi32(sum, one, part);
+    _mm512_store_si512(codes + k, part);
+  }
+  if (whole < width) {
+    __m512i part = Codes(Load<kType, kScaled>(row, factors, whole, width - whole), inverse);
+    sum = _mm512_dpbusd_epi32(sum, one, part);
+    _mm512_store_si512(codes + whole, part);
+  }
+  out.excess[i] = 128 * _mm512_reduce_add_epi32(sum);
+}
+
+// The rows of x, rounded, in scratch memory.
+Rows Quantise(const Values& x, int64_t count, int64_t width, const float* factors) {
+  // An odd number of lines: rows at a distance of a power of two would fall on each other in the cache.
+  int64_t stride = ((width + 63) / 64 | 1) * 64;
+  auto* memory = static_cast<char*>(Scratch(8, count * (stride + 8)));
+  auto* scales = reinterpret_cast<float*>(memory + count * stride);
+  Rows rows{reinterpret_cast<int8_t*>(memory), stride, scales, reinterpret_cast<int32_t*>(scales + count)};
+  bool f32 = x.type == Type::kF32;
+  auto* quantise = factors == nullptr ? f32 ? QuantiseRow<Type::kF32, false> : QuantiseRow<Type::kBf16, false>
+                                      : f32 ? QuantiseRow<Type::kF32, true> : QuantiseRow<Type::kBf16, true>;
+#pragma omp parallel for schedule(static) if (count * width > 8192)
+  for (int64_t i = 0; i < count; i++) quantise(static_cast<char*>(x.data) + i * width * BytesOf(x.type), width, factors, rows, i);
+  return rows;
+}
+
+// 16 vectors of 16 words, transposed.
+LFT_VNNI inline void Transpose16(__m512i* r) {
+  __m512i t[16];
+  for (int i = 0; i < 8; i++) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
+    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
+    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
+  }
+}
+
+// A matrix of codes whose columns are those of the result: down, code (k, n) lies at data + n * stride + k; else at data + k * stride + n.
+struct Source {
+  const int8_t* data;
+  int64_t stride, inner;
+  bool down;
+
+  // Columns [n, n + width) as panel[k / 4][kPanel][4] of code + 128.
+  LFT_VNNI void Pack(int64_t n, int64_t width, uint8_t* panel) const {
+    const __m512i excess = _mm512_set1_epi8(static_cast<char>(128));
+    int64_t quads = (inner + 3) / 4;
+    if (down) {
+      for (int64_t c = 0; c < kPanel; c += 16) {
+        for (int64_t q = 0; q < quads; q += 16) {
+          int64_t left = inner - 4 * q;
+          __mmask64 mask = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+          __m512i r[16];
+          for (int64_t i = 0; i < 16; i++) {
+            r[i] = c + i < width ? _mm512_maskz_loadu_epi8(mask, data + (n + c + i) * stride + 4 * q) : _mm512_setzero_si512();
+          }
+          Transpose16(r);
+          int64_t count = std::min<int64_t>(16, quads - q);
+          for (int64_t i = 0; i < count; i++) {
+            _mm512_store_si512(panel + 4 * ((q + i) * kPanel + c), _mm512_xor_si512(r[i], excess));
+          }
+        }
+      }
+      return;
+    }
+    for (int64_t q = 0; q < quads; q++) {
+      for (int64_t c = 0; c < kPanel; c += 16) {
+        __mmask16 mask = Mask(width - c);
+        __m512i four = _mm512_setzero_si512();
+        for (int64_t b = 0; b < 4 && 4 * q + b < inner; b++) {
+          __m128i row = _mm_maskz_loadu_epi8(mask, data + (4 * q + b) * stride + n + c);
+          four = _mm512_or_si512(four, _mm512_slli_epi32(_mm512_cvtepu8_epi32(row), 8 * static_cast<unsigned>(b)));
+        }
+        _mm512_store_si512(panel + 4 * (q * kPanel + c), _mm512_xor_si512(four, excess));
+      }
+    }
+  }
+
+  // Asks for part `part` of `parts` of what Pack will read.
+  void Prefetch(int64_t n, int64_t width, int64_t part, int64_t parts) const {
+    int64_t rows = down ? width : inner, length = down ? inner : width;
+    const int8_t* first = down ? data + n * stride : data + n;
+    for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; r++) {
+      for (int64_t i = 0; i < length; i += 64) __builtin_prefetch(first + r * stride + i, 0, 2);
+    }
+  }
+};
+
+// Where a tile goes: values (r, c) to y[at + r * stride + c], times scales[c] where there are some.
+struct Target {
+  const Values& y;
+  int64_t at, stride, columns;
+  const float* scales;
+};
+
+// To the nearest bf16, ties to even; the only NaN that comes here is the quiet one.
+LFT_VNNI inline void StoreBf16(uint16_t* y, __mmask16 mask, __m512 value) {
+  __m512i bits = _mm512_castps_si512(value);
+  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  _mm256_mask_storeu_epi16(y, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+}
+
+LFT_VNNI inline void Store(__m512i sum, const Rows& x, int64_t row, const Target& to, int64_t r, int64_t c) {
+  __mmask16 mask = Mask(to.columns - c);
+  __m512 scale = _mm512_set1_ps(x.scales[row]);
+  if (to.scales != nullptr) scale = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(mask, to.scales + c));
+  __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(x.excess[row]))), scale);
+  int64_t at = to.at + r * to.stride + c;
+  if (to.y.type == Type::kF32) _mm512_mask_storeu_ps(static_cast<float*>(to.y.data) + at, mask, value);
+  else StoreBf16(static_cast<uint16_t*>(to.y.data) + at, mask, value);
+}
+
+// In place, as an instruction of its own: GCC copies the sums of the intrinsic around the loop.
+LFT_VNNI inline void AddProducts(__m512i& sum, __m512i w, __m512i x) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x)); }
+
+// The sums of R rows. A struct in a struct and not an array: GCC would keep that in memory.
+template <int R>
+struct Sums {
+  Sums<R - 1> before;
+  __m512i first, second, third;
+
+  LFT_VNNI inline void Clear() {
+    before.Clear();
+    first = second = third = _mm512_setzero_si512();
+  }
+  LFT_VNNI inline void Add(const int8_t* codes, int64_t stride, __m512i w0, __m512i w1, __m512i w2) {
+    before.Add(codes, stride, w0, w1, w2);
+    int32_t four;
+    std::memcpy(&four, codes + (R - 1) * stride, 4);
+    __m512i x = _mm512_set1_epi32(four);
+    AddProducts(first, w0, x);
+    AddProducts(second, w1, x);
+    AddProducts(third, w2, x);
+  }
+  LFT_VNNI inline void Write(const Rows& x, int64_t row, const Target& to) const {
+    before.Write(x, row, to);
+    Store(first, x, row + R - 1, to, R - 1, 0);
+    Store(second, x, row + R - 1, to, R - 1, 16);
+    Store(third, x, row + R - 1, to, R - 1, 32);
+  }
+};
+template <>
+struct Sums<0> {
+  void Clear() {}
+  void Add(const int8_t*, int64_t, __m512i, __m512i, __m512i) {}
+  void Write(const Rows&, int64_t, const Target&) const {}
+};
+
+template <int R>
+LFT_VNNI void TileProduct(const Rows& x, int64_t row, const uint8_t* panel, int64_t quads, const Target& to) {
+  Sums<R> sums;
+  sums.Clear();
+  const int8_t* codes = x.codes + row * x.stride;
+  for (int64_t q = 0; q < quads; q++) {
+    sums.Add(codes, x.stride, _mm512_load_si512(panel), _mm512_load_si512(panel + 64), _mm512_load_si512(panel + 128));
+    codes += 4;
+    panel += 4 * kPanel;
+  }
+  sums.Write(x, row, to);
+}
+
+using Product = void (*)(const Rows&, int64_t, const uint8_t*, int64_t, const Target&);
+constexpr Product kProducts[kTileRows + 1] = {nullptr,        TileProduct<1>, TileProduct<2>, TileProduct<3>, TileProduct<4>,
+                                              TileProduct<5>, TileProduct<6>, TileProduct<7>, TileProduct<8>};
+
+struct Range {
+  int64_t begin, end;
+};
+
+// Rows and columns of y. A panel of columns is copied from the weight while the one before it is multiplied with: the weight's lines are
+// asked for ahead of time.
+void RangeProduct(const Rows& x, const Source& w, const Values& y, int64_t stride, const float* scales, Range rows, Range columns,
+                  uint8_t* panel) {
+  int64_t tiles = (rows.end - rows.begin + kTileRows - 1) / kTileRows;
+  for (int64_t n = columns.begin; n < columns.end; n += kPanel) {
+    int64_t width = std::min(kPanel, columns.end - n), next = std::min(kPanel, columns.end - n - kPanel);
+    w.Pack(n, width, panel);
+    for (int64_t t = 0; t < tiles; t++) {
+      if (next > 0) w.Prefetch(n + kPanel, next, t, tiles);
+      int64_t i = rows.begin + t * kTileRows;
+      kProducts[std::min(kTileRows, rows.end - i)](x, i, panel, (w.inner + 3) / 4,
+                                                   {y, i * stride + n, stride, width, scales == nullptr ? nullptr : scales + n});
+    }
+  }
+}
+
+// Up to this many rows a weight is read once, as it lies, and copying it would take longer than the products.
+constexpr int64_t kFewRows = 4;
+
+// The same for few rows and a weight whose columns lie down: 16 columns are dot products of rows as they lie.
+LFT_VNNI void FewRows(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales) {
+  const __m512i excess = _mm512_set1_epi8(static_cast<char>(128));
+  int64_t blocks = (columns + 15) / 16;
+#pragma omp parallel for schedule(static) if (columns * w.inner > (1 << 17))
+  for (int64_t block = 0; block < blocks; block++) {
+    int64_t n = 16 * block, width = std::min<int64_t>(16, columns - n);
+    for (int64_t r = 0; r < count; r++) {
+      const int8_t* codes = x.codes + r * x.stride;
+      __m512i sums[16] = {};
+      for (int64_t c = 0; c < width; c++) {
+        const int8_t* column = w.data + (n + c) * w.stride;
+        __m512i sum = _mm512_setzero_si512();
+        for (int64_t k = 0; k < w.inner; k += 64) {
+          int64_t left = w.inner - k;
+          __mmask64 mask = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+          AddProducts(sum, _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, column + k), excess), _mm512_load_si512(codes + k));
+        }
+        sums[c] = sum;
+      }
+      Transpose16(sums);
+      __m512i total = sums[0];
+      for (int i = 1; i < 16; i++) total = _mm512_add_epi32(total, sums[i]);
+      Store(total, x, r, {y, r * columns + n, columns, width, scales == nullptr ? nullptr : scales + n}, 0, 0);
+    }
+  }
+}
+
+// y [count, columns] = x·w, each column times its scale where there are some.
+void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales) {
+  if (count <= kFewRows && w.down) return FewRows(x, count, w, columns, y, scales);
+  int64_t panels = (columns + kPanel - 1) / kPanel;
+  int64_t threads = count * columns * w.inner < (int64_t{1} << 20) ? 1 : omp_get_max_threads();
+  int64_t bytes = (w.inner + 3) / 4 * 4 * kPanel;
+  auto* memory = static_cast<uint8_t*>(Scratch(9, threads * bytes));
+  // Threads take panels where these come out even, else rows: then each copies every panel.
+  bool by_rows = panels % threads != 0 && panels < 8 * threads && count >= 16 * threads;
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    int64_t t = omp_get_thread_num();
+    Range rows{0, count}, own{0, columns};
+    if (by_rows) {
+      int64_t tiles = (count + kTileRows - 1) / kTileRows;
+      rows = {tiles * t / threads * kTileRows, std::min(count, tiles * (t + 1) / threads * kTileRows)};
+    } else {
+      own = {panels * t / threads * kPanel, std::min(columns, panels * (t + 1) / threads * kPanel)};
+    }
+    RangeProduct(x, w, y, columns, scales, rows, own, memory + t * bytes);
+  }
+}
+
+}  // namespace
+
+bool TakesInt8Product(int64_t rows, int64_t columns) {
+  static const bool fastest = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+                              __builtin_cpu_supports("avx512vl") && !__builtin_cpu_supports("amx-bf16");
+  // Sums of 255 · 127 must fit 32 bits.
+  constexpr int64_t kMostInner = 65536;
+  return fastest && rows <= kMostInner && columns <= kMostInner;
+}
+
+void Int8Product(const Values& x, const Int8Matrix& w, const Values& y, int64_t count) {
+  Rows rows = Quantise(x, count, w.columns, nullptr);
+  Multiply(rows, count, {w.codes, w.columns, w.columns, true}, w.rows, y, w.scales);
+}
+
+void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, int64_t count) {
+  Rows rows = Quantise(dy, count, w.rows, w.scales);
+  Multiply(rows, count, {w.codes, w.columns, w.rows, false}, w.columns, dx, nullptr);
+}
+
+#else
+
+bool TakesInt8Product(int64_t, int64_t) { return false; }
+void Int8Product(const Values&, const Int8Matrix&, const Values&, int64_t) {}
+void Int8InputGradient(const Values&, const Int8Matrix&, const Values&, int64_t) {}
+
+#endif
+
+}  // namespace lft
