@@ -58,20 +58,21 @@ function evaluate(op: OpCase, values: Values, wanted: readonly string[]): { y: n
   if (wanted.length > 0) {
     const sources = wanted.map((name) => byName[name]!);
     const one = tf.scalar(1);
-    const differentiated = differentiate(
+    const value = differentiate(
       () => {
         const result = op.run(byName);
         return tf.sum(tf.mul(result, tf.tensor(weights, result.shape)));
       },
       sources,
       one,
+      (i, gradient) => {
+        const name = wanted[i]!;
+        expect(gradient.shape).toEqual(op.inputs[name]);
+        gradients[name] = Array.from(gradient.dataSync());
+        gradient.dispose();
+      },
     );
-    wanted.forEach((name, i) => {
-      const gradient = differentiated.gradients[i]!;
-      expect(gradient.shape).toEqual(op.inputs[name]);
-      gradients[name] = Array.from(gradient.dataSync());
-    });
-    tf.dispose([one, differentiated.value, ...(differentiated.gradients as tf.Tensor[])]);
+    tf.dispose([one, value]);
   }
   tf.dispose(tensors);
   return { y, gradients };

@@ -15,25 +15,20 @@ interface Recorder {
   endTape(): void;
 }
 
-export interface Differentiated {
-  readonly value: tf.Tensor;
-  /** In the order of the sources; undefined where the value does not depend on one, and where `take` got it. */
-  readonly gradients: (tf.Tensor | undefined)[];
-}
-
 /**
- * The value of `f` and its gradients. As the tensor library's own, but what the backward has passed is freed at once: the tape's saved
+ * The value of `f`, and its gradients by `take`. As the tensor library's own, but what the backward has passed is freed at once: the tape's saved
  * tensors and the gradients between its operations, which else all live to the end.
  * @param sources what to differentiate with respect to
  * @param dy      gradient of the value, in its shape; stays the caller's
- * @param take    gets each source's gradient, and owns it, as soon as it is whole: from the source that is used last to the first
+ * @param take    gets the gradient of each source that the value depends on, and owns it, as soon as it is whole: from the source that is
+ *                used last to the first. No operation that is still to come reads the source.
  */
 export function differentiate(
   f: () => tf.Tensor,
   sources: readonly tf.Tensor[],
   dy: tf.Tensor,
-  take?: (index: number, gradient: tf.Tensor) => void,
-): Differentiated {
+  take: (index: number, gradient: tf.Tensor) => void,
+): tf.Tensor {
   const recorder = tf.engine() as unknown as Recorder;
   if (recorder.state.gradientDepth > 0) throw new Error('a gradient of a gradient is not supported');
   recorder.startTape();
@@ -50,7 +45,8 @@ export function differentiate(
   const tape = recorder.state.activeTape ?? [];
   recorder.state.activeTape = null;
   try {
-    return { value, gradients: tf.tidy(() => backward(tape, value, sources, dy, take)) };
+    backward(tape, value, sources, dy, take);
+    return value;
   } finally {
     freeSaved(tape);
   }
@@ -65,8 +61,8 @@ function backward(
   value: tf.Tensor,
   sources: readonly tf.Tensor[],
   dy: tf.Tensor,
-  take: ((index: number, gradient: tf.Tensor) => void) | undefined,
-): (tf.Tensor | undefined)[] {
+  take: (index: number, gradient: tf.Tensor) => void,
+): void {
   const indexOf = new Map(sources.map(({ id }, i) => [id, i]));
   /** Tensors that depend on a source, by id. */
   const dependent = new Set(indexOf.keys());
@@ -104,15 +100,14 @@ function backward(
       }
     }
     freeSaved([node]);
-    for (const index of (take && firstUses.get(node)) ?? []) {
+    for (const index of firstUses.get(node) ?? []) {
       const { id } = sources[index]!;
       const whole = gradients.get(id);
       if (!whole) continue;
       gradients.delete(id);
-      take!(index, whole);
+      take(index, whole);
     }
   }
-  return sources.map(({ id }) => gradients.get(id));
 }
 
 /** Gradients of a node's inputs that depend on a source. Each is a tensor of its own. */

@@ -1,3 +1,4 @@
+export { accumulate } from './accumulate.js';
 export { type AdamWHyper, type AdamWSlot, adamwStep } from './adamw-step.js';
 export { add } from './add.js';
 export { attention } from './attention.js';

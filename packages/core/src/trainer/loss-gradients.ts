@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { differentiate } from '../autodiff/differentiate.js';
 import type { SequenceGeometry } from '../models/causal-model.js';
+import * as ops from '../ops/index.js';
 import { embed, headLoss, type LossRequest, runBlock, withGeometry } from './forward-stages.js';
 
 /** A tensor to differentiate with respect to, and where it acts: −1 the embedding, 0 … blocks−1 a block, blocks the final norm and head. */
@@ -22,8 +23,8 @@ export interface GradientRequest extends LossRequest {
   readonly prefix?: tf.Tensor2D | undefined;
 }
 
-/** Receives gradients that are whole, by index in `wanted`, and the summed loss. Owns them; they outlive the scope. */
-export type TakeGradients = (gradients: ReadonlyMap<number, tf.Tensor>, loss: number) => void;
+/** Receives a gradient that is whole, of the tensor with this index in `wanted`, and the summed loss. Owns it; it outlives the scope. */
+export type TakeGradient = (index: number, gradient: tf.Tensor, loss: number) => void;
 
 export interface LossGradients {
   /** Sum over the batch's labelled tokens. */
@@ -39,9 +40,7 @@ export interface LossGradients {
 export function lossGradients(request: GradientRequest): LossGradients {
   const all = new Map<number, tf.Tensor>();
   try {
-    const loss = streamGradients(request, (gradients) => {
-      for (const [i, gradient] of gradients) all.set(i, gradient);
-    });
+    const loss = streamGradients(request, (i, gradient) => all.set(i, gradient));
     return { loss, gradients: request.wanted.map((_, i) => all.get(i)!) };
   } catch (error) {
     tf.dispose([...all.values()]);
@@ -50,11 +49,11 @@ export function lossGradients(request: GradientRequest): LossGradients {
 }
 
 /**
- * As {@link lossGradients}, but hands gradients over as soon as they are whole, from the top of the model down: after each recomputed
- * block its own, those of the blocks that kept their activations together.
+ * As {@link lossGradients}, but hands each gradient over as soon as it is whole, from the top of the model down. The tensor may then be
+ * changed: nothing reads it any more.
  * @returns the summed loss
  */
-export function streamGradients(request: GradientRequest, take: TakeGradients): number {
+export function streamGradients(request: GradientRequest, take: TakeGradient): number {
   return withGeometry(request, (geometry) => tf.tidy(() => backward(request, geometry, take)));
 }
 
@@ -82,7 +81,7 @@ function segmentsOf({ model, wanted, recompute }: GradientRequest): Segment[] {
 }
 
 /** Runs the segments' tapes from the top down, on inputs that a forward pass without a tape kept. */
-function backward(request: GradientRequest, geometry: SequenceGeometry, take: TakeGradients): number {
+function backward(request: GradientRequest, geometry: SequenceGeometry, take: TakeGradient): number {
   const { model, wanted, prefix, scale = 1 } = request;
   const { blocks } = model.info;
   const lowest = lowestStage(wanted);
@@ -104,44 +103,51 @@ function backward(request: GradientRequest, geometry: SequenceGeometry, take: Ta
     if (from < 0) return embed(request);
     let y = inputs[from]!;
     for (let block = from; block <= Math.min(to, blocks - 1); block++) y = runBlock(request, block, y, geometry);
-    return to === blocks ? headLoss(request, y, true) : y;
+    if (to < blocks) return y;
+    const value = headLoss(request, y, true);
+    loss = value.dataSync()[0]!;
+    return value;
   };
 
   let loss = 0;
   let dx: tf.Tensor | undefined = tf.scalar(scale);
   /** Sums of parts from different stages, of tensors that act at several. */
   const parts = new Map<number, tf.Tensor>();
+  const missing = new Set(wanted.keys());
   for (const segment of segments) {
     const { from, to } = segment;
     const own = wanted.flatMap(({ stages }, i) => (stages.some((stage) => from <= stage && stage <= to) ? [i] : []));
-    const needsInput = from > lowest && from >= 0;
-    const sources = [...(needsInput ? [inputs[from]!] : []), ...own.map((i) => wanted[i]!.tensor)];
-    const { value, gradients: grads } = differentiate(() => run(segment), sources, dx!);
-    if (to === blocks) loss = value.dataSync()[0]!;
-    tf.dispose([value, ...(dx ? [dx] : []), ...(from >= 0 ? [inputs[from]!] : [])]);
-    const [inputGradient, ...gradients] = needsInput ? grads : [undefined, ...grads];
-    dx = inputGradient;
-    own.forEach((i, k) => {
-      const [before, part] = [parts.get(i), gradients[k]];
-      if (before && part) {
-        parts.set(i, tf.add(before, part));
-        tf.dispose([before, part]);
-      } else if (part) parts.set(i, part);
-    });
-    const whole = new Map<number, tf.Tensor>();
-    for (const i of own) {
-      if (Math.min(...wanted[i]!.stages) < from) continue;
-      const gradient = parts.get(i);
-      if (!gradient) {
-        throw new Error(
-          `the loss does not depend on a tensor of shape [${wanted[i]!.tensor.shape.join(', ')}] that should be trained`,
-        );
-      }
-      whole.set(i, gradient);
-      parts.delete(i);
-    }
-    for (const gradient of whole.values()) tf.keep(gradient);
-    if (whole.size > 0) take(whole, loss);
+    const sources = own.map((i) => wanted[i]!.tensor);
+    if (from > lowest && from >= 0) sources.push(inputs[from]!);
+    const dy: tf.Tensor = dx!;
+    dx = undefined;
+    const value = differentiate(
+      () => run(segment),
+      sources,
+      dy,
+      (k, part) => {
+        const i = own[k];
+        if (i === undefined) {
+          dx = part;
+          return;
+        }
+        missing.delete(i);
+        const before = parts.get(i);
+        const sum = before ? ops.accumulate(before, part) : part;
+        if (Math.min(...wanted[i]!.stages) < from) {
+          parts.set(i, sum);
+          return;
+        }
+        parts.delete(i);
+        take(i, tf.keep(sum), loss);
+      },
+    );
+    tf.dispose([value, dy, ...(from >= 0 ? [inputs[from]!] : [])]);
+  }
+  for (const i of missing) {
+    throw new Error(
+      `the loss does not depend on a tensor of shape [${wanted[i]!.tensor.shape.join(', ')}] that should be trained`,
+    );
   }
   return loss;
 }

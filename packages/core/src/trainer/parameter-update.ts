@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter } from '../contracts/adapter.js';
 import type { Optimizer } from '../contracts/optimizer.js';
 import type { Parameter } from '../contracts/parameter.js';
+import { accumulate } from '../ops/accumulate.js';
 import { squaredNorms } from '../ops/squared-norms.js';
 
 /** A loss or a gradient that is not a number: the step must not go on. */
@@ -41,34 +42,28 @@ export class ParameterUpdate {
   }
 
   /**
-   * Adds gradients of the mean loss, or of a micro-batch's part in it, and takes them over.
-   * @param gradients by index in `trained`
-   * @param loss      that they are of
-   * @param whole     no other micro-batch adds to them
+   * Adds a gradient of the mean loss, or of a micro-batch's part in it, and takes it over.
+   * @param loss  that it is of
+   * @param whole no other micro-batch adds to it
    * @throws NotFinite
    */
-  add(gradients: ReadonlyMap<number, tf.Tensor>, loss: number, whole: boolean): void {
-    for (const [i, gradient] of gradients) {
-      const parameter = this.options.trained[i]!;
-      const before = this.gradients.get(parameter);
-      this.gradients.set(parameter, before ? tf.keep(tf.tidy(() => tf.add(before, gradient))) : gradient);
-      if (before) tf.dispose([before, gradient]);
-    }
+  add(parameter: Parameter, gradient: tf.Tensor, loss: number, whole: boolean): void {
+    const before = this.gradients.get(parameter);
+    this.gradients.set(parameter, before ? tf.keep(accumulate(before, gradient)) : gradient);
     if (!Number.isFinite(loss)) throw new NotFinite(`the loss is ${loss}`, { loss });
-    if (whole && !this.together) this.applyWhole([...gradients.keys()].map((i) => this.options.trained[i]!));
+    if (whole && !this.together) this.applyWhole(parameter);
   }
 
-  private applyWhole(parameters: readonly Parameter[]): void {
+  private applyWhole(parameter: Parameter): void {
     const moved = this.squares.size;
-    this.measure(parameters);
-    const broken = parameters.find(({ name }) => !Number.isFinite(this.squares.get(name)));
-    if (broken) {
+    this.measure([parameter]);
+    if (!Number.isFinite(this.squares.get(parameter.name))) {
       const others =
         moved === 0 ? '' : ` (${moved} parameters above it have moved in this step already, and are not saved)`;
-      throw new NotFinite(`the gradient of ${broken.name} is not finite${others}`, { gradientNorm: this.norm });
+      throw new NotFinite(`the gradient of ${parameter.name} is not finite${others}`, { gradientNorm: this.norm });
     }
-    this.move(parameters);
-    this.free(parameters);
+    this.move([parameter]);
+    this.free([parameter]);
   }
 
   /**

@@ -317,8 +317,8 @@ export class Trainer {
       const pass = model.forward({ training: true, seed: keyedSeed(training.seed, 'dropout', this.step, index) });
       const prefix = await this.prefix(lowestStage(wanted), micro, pass);
       const request = { model: model.base, pass, batch, wanted, recompute: this.recompute(batch), prefix };
-      loss += streamGradients({ ...request, scale: 1 / tokens }, (gradients, sum) => {
-        update.add(gradients, sum, micro === labelled.at(-1));
+      loss += streamGradients({ ...request, scale: 1 / tokens }, (i, gradient, sum) => {
+        update.add(trained[i]!, gradient, sum, micro === labelled.at(-1));
       });
     }
     const processed = all.flatMap(({ examples }) => examples).reduce((sum, { ids }) => sum + ids.length, 0);
