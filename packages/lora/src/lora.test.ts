@@ -212,10 +212,12 @@ describe('modules to save', () => {
     const delta = attach(head, options);
     const base = frozenWeight(head);
     expect(delta.parameters.map(({ name, shape }) => [name, shape])).toEqual([['lm_head.weight', [10, 8]]]);
+    expect(delta.reweight!('weight', () => base, 1)).toBeUndefined();
+    expect(delta.reweight!('weight', () => base, tf.scalar(0.5))!.dataSync()).toEqual(base.dataSync());
+    const { variable } = delta.parameters[0]!;
     expect(delta.reweight!('weight', () => base, 1)!.dataSync()).toEqual(base.dataSync());
     expect(delta.reweight!('weight', () => base, 0)).toBeUndefined();
     expect(delta.reweight!('bias', () => base, 1)).toBeUndefined();
-    const { variable } = delta.parameters[0]!;
     variable.assign(tf.add(base, 2));
     expectClose(delta.reweight!('weight', () => base, 0.5)!, tf.add(base, 1), 1e-6);
     expect(delta.merged!('weight', base).dataSync()).toEqual(variable.dataSync());
@@ -224,8 +226,11 @@ describe('modules to save', () => {
   test('a bias is trained with its weight', () => {
     const site = { ...head, bias: true };
     const adapter = lora({ rank: 4, ...options });
-    const delta = adapter.attach(site, { ...initOf(site), bias: () => tf.ones([10]) })!;
-    expect(delta.parameters.map(({ name }) => name)).toEqual(['lm_head.weight', 'lm_head.bias']);
+    const delta = adapter.attach(site, { ...initOf(site), bias: () => ({ shape: [10], make: () => tf.ones([10]) }) })!;
+    expect(delta.parameters.map(({ name, variable }) => [name, variable.shape])).toEqual([
+      ['lm_head.weight', [10, 8]],
+      ['lm_head.bias', [10]],
+    ]);
     expect(delta.reweight!('bias', () => tf.zeros([10]), 1)!.dataSync()).toEqual(tf.ones([10]).dataSync());
   });
 });

@@ -4,6 +4,7 @@ import {
   type Delta,
   type Init,
   type Json,
+  type LazyValue,
   LftError,
   type ModelInfo,
   type ModuleSite,
@@ -151,7 +152,7 @@ class LoraAdapter implements Adapter {
   }
 
   /** The values before training, as PEFT draws them (init_lora_weights true, "gaussian", false). */
-  private initial(name: string, shape: number[], init: Init): tf.Tensor {
+  private initial(name: string, shape: number[], init: Init): tf.Tensor | LazyValue {
     const random = init.random(name);
     const [rows, columns] = shape as [number, number];
     const mode = this.resolved.init;

@@ -61,7 +61,9 @@ export async function writePeftFolder(
 }
 
 async function bytesOf(parameter: Parameter): Promise<Uint8Array> {
-  const values = await parameter.variable.data();
+  const value = parameter.value();
+  const values = await value.data();
+  value.dispose();
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 

@@ -148,7 +148,7 @@ function mergedInto({ attachments }: AdaptedModel): Adapter {
     attach(site, init) {
       const delta = deltas.get(site.path);
       if (!delta) return undefined;
-      const frozen = init.weight();
+      const frozen = init.weight().make();
       const weight = new Parameter(`${site.path}.weight`, delta.merged!('weight', frozen));
       frozen.dispose();
       return { parameters: [weight], reweight: (tensor) => (tensor === 'weight' ? weight.variable : undefined) };

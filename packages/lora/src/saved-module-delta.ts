@@ -17,14 +17,17 @@ export class SavedModuleDelta implements Delta {
   }
 
   reweight(tensor: 'weight' | 'bias', base: () => tf.Tensor, gate: Gate): tf.Tensor | undefined {
-    const trained = this[tensor]?.variable;
-    if (!trained || gate === 0) return undefined;
-    if (gate === 1) return trained;
+    const parameter = this[tensor];
+    // What has never trained is the frozen weight, whatever a number says about it; a gate that is a tensor wants its gradient.
+    if (!parameter || gate === 0 || (!parameter.made && typeof gate === 'number')) return undefined;
+    if (gate === 1) return parameter.variable;
     const frozen = base();
+    const trained = parameter.made ? parameter.variable : frozen;
     return tf.add(frozen, tf.mul(gate, tf.sub(trained, frozen)));
   }
 
   merged(tensor: 'weight' | 'bias', base: tf.Tensor): tf.Tensor {
-    return (this[tensor]?.variable ?? base).clone();
+    const parameter = this[tensor];
+    return (parameter?.made ? parameter.variable : base).clone();
   }
 }

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { LayerUnit, Parameter, UnitId } from '@lft/core';
 
-/** Digest of the bits of some parameters: equal digests, equal bits (a negative zero differs from zero). */
+/** Digest of the bits of some parameters: equal digests, equal bits (a negative zero differs from zero). Makes no tensor of those that have none. */
 export function parameterBits(parameters: Iterable<Parameter>): string {
   const hash = createHash('sha1');
-  for (const { name, variable } of parameters) {
-    const values = variable.dataSync();
-    hash.update(name).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  for (const parameter of parameters) {
+    const value = parameter.value();
+    const values = value.dataSync();
+    value.dispose();
+    hash.update(parameter.name).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
   return hash.digest('hex');
 }

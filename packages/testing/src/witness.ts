@@ -50,7 +50,7 @@ export class Witness {
   last: { readonly questions: readonly Question[]; readonly importance: string } | undefined;
   /** Broken laws, in words. */
   readonly problems: string[] = [];
-  /** Live tensors after each step, the optimizer's own left out: those grow as units train for the first time. */
+  /** Live tensors after each step, the optimizer's and the parameters' own left out: those grow as units train for the first time. */
   readonly liveTensors: number[] = [];
   context: SelectorContext | undefined;
   /** Whether the selector put the parameters back to their initial values on the way. */
@@ -86,7 +86,9 @@ export class Witness {
   }
 
   readonly onProgress = (event: ProgressEvent): void => {
-    if (event.kind === 'step') this.liveTensors.push(tf.memory().numTensors - this.optimizer.state().tensors.size);
+    if (event.kind !== 'step') return;
+    const made = this.units.flatMap(({ parameters }) => parameters).filter((parameter) => parameter.made).length;
+    this.liveTensors.push(tf.memory().numTensors - this.optimizer.state().tensors.size - made);
   };
 
   private get bits(): string {

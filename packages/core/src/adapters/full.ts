@@ -33,19 +33,23 @@ class FullDelta implements Delta {
   }
 
   reweight(tensor: 'weight' | 'bias', base: () => tf.Tensor, gate: Gate): tf.Tensor | undefined {
-    const trained = this.byTensor.get(tensor)?.variable;
-    if (!trained || gate === 1) return trained;
+    const parameter = this.byTensor.get(tensor);
+    // What has never trained is the frozen weight, whatever a number says about it; a gate that is a tensor wants its gradient.
+    if (!parameter || (!parameter.made && typeof gate === 'number')) return undefined;
+    if (gate === 1) return parameter.variable;
     const frozen = base();
+    const trained = parameter.made ? parameter.variable : frozen;
     return tf.add(frozen, tf.mul(tf.sub(trained, frozen), gate));
   }
 
   merged(tensor: 'weight' | 'bias', base: tf.Tensor): tf.Tensor {
-    return (this.byTensor.get(tensor)?.variable ?? base).clone();
+    const parameter = this.byTensor.get(tensor);
+    return (parameter?.made ? parameter.variable : base).clone();
   }
 }
 
 /**
- * Full fine-tuning: trains the weights themselves, f32. A tied head shares the embedding's delta, so its gradient is the sum of both
+ * Full fine-tuning: trains the weights themselves, f32. A weight that has not trained yet is the frozen one, without a copy. A tied head shares the embedding's delta, so its gradient is the sum of both
  * uses and its optimizer state exists once.
  */
 export function full(options: FullOptions = {}): Adapter {

@@ -20,7 +20,9 @@ export async function saveAdapter(model: AdaptedModel, folder: string): Promise<
   if (adapter.format) return adapter.format.write(folder, model.attachments, base.info);
   await writeTensors(
     path.join(folder, 'adapter.safetensors'),
-    new Map(model.parameters.map(({ name, variable }) => [name, variable])),
+    new Map(
+      model.parameters.map((parameter) => [parameter.name, { shape: parameter.shape, make: () => parameter.value() }]),
+    ),
   );
   const { source, fingerprint } = base.info;
   const description = { format: adapter.name, version: 1, options: adapter.options, model: { source, fingerprint } };

@@ -4,18 +4,20 @@ import type { Delta } from './delta.js';
 import type { Json } from './json.js';
 import type { ModelInfo } from './model-info.js';
 import type { ModuleSite } from './module-site.js';
+import type { LazyValue } from './parameter.js';
 
 /** What an adapter may ask for while it makes the initial values of one site. */
 export interface Init {
   /** Generator keyed by (seed, 'init', site path, name): the same values whatever the order of the calls. */
   random(name: string): Random;
   /**
-   * The frozen weight in Hugging Face layout ([out, in], [vocabulary, width] or [width]) in f32, to train it. The caller disposes it.
+   * The frozen weight in Hugging Face layout ([out, in], [vocabulary, width] or [width]), to train it: the initial value of a
+   * {@link Parameter}, which copies it into f32 when it first trains.
    * @throws LftError options-invalid when the model holds it quantised (int8, nf4)
    */
-  weight(): Tensor;
-  /** The frozen bias [out], or undefined. The caller disposes it. */
-  bias(): Tensor | undefined;
+  weight(): LazyValue;
+  /** The frozen bias [out], or undefined. */
+  bias(): LazyValue | undefined;
 }
 
 /** One site with what an adapter attached to it. */

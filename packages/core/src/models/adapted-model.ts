@@ -46,7 +46,10 @@ export class AdaptedModel {
   }
 
   private init(site: ModuleSite): Init {
-    const frozen = (tensor: 'weight' | 'bias') => this.base.weight(site.path, tensor)?.tensor();
+    const frozen = (tensor: 'weight' | 'bias') => {
+      const weight = this.base.weight(site.path, tensor);
+      return weight && { shape: weight.shape, make: () => weight.tensor() };
+    };
     return {
       random: (name) => keyedRandom(this.seed, 'init', site.path, name),
       weight: () => {
@@ -88,7 +91,7 @@ export class AdaptedModel {
     for (const parameter of this.parameters) {
       const initial = fresh.get(parameter.name);
       if (!initial) throw new LftError('plugin-invalid', `adapter ${this.adapter.name} did not make ${parameter.name} again`);
-      parameter.variable.assign(initial.variable);
+      parameter.restart(initial);
     }
     for (const parameter of fresh.values()) parameter.dispose();
   }

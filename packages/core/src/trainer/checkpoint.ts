@@ -68,7 +68,9 @@ export class Checkpoints {
     try {
       await rm(temporary, { recursive: true, force: true });
       await mkdir(temporary, { recursive: true });
-      const parameters = new Map(model.parameters.map(({ name, variable }) => [name, variable as tf.Tensor]));
+      // The others stand at their initial values.
+      const made = model.parameters.filter((parameter) => parameter.made);
+      const parameters = new Map(made.map(({ name, variable }) => [name, variable as tf.Tensor]));
       await writeTensors(path.join(temporary, 'parameters.safetensors'), parameters);
       await writeTensors(path.join(temporary, 'optimizer.safetensors'), optimizer.state().tensors);
       await states.saveTo(path.join(temporary, 'offload'));
@@ -107,6 +109,7 @@ export class Checkpoints {
     const { tensors } = await readTensors(path.join(folder, 'parameters.safetensors'));
     for (const parameter of model.parameters) {
       const saved = tensors.get(parameter.name);
+      if (!saved && !parameter.made) continue;
       if (saved?.shape.join() !== parameter.shape.join()) {
         throw new LftError(
           'checkpoint-invalid',

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Dataset } from '../contracts/data-source.js';
 import type { Gate } from '../contracts/delta.js';
 import type { LayerUnit, UnitId } from '../contracts/layer-unit.js';
+import type { Parameter } from '../contracts/parameter.js';
 import type { Gates, Probe, ProbeBatch, ProbeBatchRequest, ProbeGates } from '../contracts/probe.js';
 import { LftError } from '../errors/lft-error.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
@@ -226,6 +227,7 @@ export function unitNorms(units: readonly LayerUnit[], squares: ReadonlyMap<stri
 }
 
 export function parameterNorms(model: AdaptedModel, units: readonly LayerUnit[]): Map<UnitId, number> {
-  const squares = squaredNorms(model.parameters.map(({ variable }) => variable));
-  return unitNorms(units, new Map(model.parameters.map(({ name }, i) => [name, squares[i]!])));
+  // One by one: those that have not trained are unpacked for this alone.
+  const square = (parameter: Parameter) => tf.tidy(() => squaredNorms([parameter.value()])[0]!);
+  return unitNorms(units, new Map(model.parameters.map((parameter) => [parameter.name, square(parameter)])));
 }

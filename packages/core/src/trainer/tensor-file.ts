@@ -1,19 +1,22 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { LazyValue } from '../contracts/parameter.js';
 import { SafetensorsFile } from '../formats/safetensors-file.js';
 import { writeSafetensors } from '../formats/safetensors-write.js';
 
-/** Writes f32 tensors to a safetensors file, one at a time. */
+/** Writes f32 tensors to a safetensors file, one at a time; lazy values are made for it. */
 export async function writeTensors(
   file: string,
-  tensors: ReadonlyMap<string, tf.Tensor>,
+  tensors: ReadonlyMap<string, tf.Tensor | LazyValue>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const entries = [...tensors].map(([name, tensor]) => ({
     name,
     dtype: 'F32' as const,
-    shape: tensor.shape,
+    shape: [...tensor.shape],
     data: async () => {
-      const values = (await tensor.data()) as Float32Array;
+      const made = tensor instanceof tf.Tensor ? undefined : tensor.make();
+      const values = (await (made ?? (tensor as tf.Tensor)).data()) as Float32Array;
+      made?.dispose();
       return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     },
   }));

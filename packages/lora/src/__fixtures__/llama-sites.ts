@@ -61,7 +61,7 @@ export function modelInfo(shape: LlamaShape, source = 'models/tiny'): ModelInfo 
 export function initOf(site: ModuleSite, seed = 0): Init {
   return {
     random: (name) => keyedRandom(seed, 'init', site.path, name),
-    weight: () => frozenWeight(site),
+    weight: () => ({ shape: frozenWeight(site).shape, make: () => frozenWeight(site) }),
     bias: () => undefined,
   };
 }
