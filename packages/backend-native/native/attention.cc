@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "attention_decode.h"
 #include "attention_tiles.h"
@@ -52,21 +51,27 @@ void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes
   int64_t stride = s.heads * s.width, to = visible[rows - 1].end, begin = visible[0].begin / kPanel * kPanel;
   Word* p = kernels.pack == 1 ? reinterpret_cast<Word*>(tile.scores) : tile.p;
   RowState state;
-  std::fill_n(state.maximum, kRows, -std::numeric_limits<float>::infinity());
-  std::fill_n(state.sum, kRows, 0.0f);
+  Ahead<2> ahead;
+  ahead.Write(0, s, o, stride, rows);
+  ahead.Read(1, s, static_cast<const char*>(q) + rows * stride * BytesOf(s.type), stride, kRows);
   for (int64_t block = begin; block < to; block += kKeys) {
     int64_t count = std::min(to - block, kKeys), panels = CountPanels(count);
     kernels.product(static_cast<const Word*>(q), stride / kernels.pack, keys_t + block * sizes.depth, sizes.depth * kPanel, tile.scores, kKeys, rows,
                     sizes.depth, panels, false);
-    Range ranges[kRows];
-    for (int64_t r = 0; r < rows; r++) ranges[r] = {visible[r].begin - block, visible[r].end - block};
-    kernels.softmax(tile.scores, kKeys, ranges, s.scale * kLog2E, state, p, kKeys / kernels.pack, rows, panels);
+    ahead.Step(3);
+    Range ranges[kRows] = {};
+    for (int64_t r = 0; r < rows; r++) {
+      ranges[r] = {std::clamp<int64_t>(visible[r].begin - block, 0, count), std::clamp<int64_t>(visible[r].end - block, 0, count)};
+    }
+    kernels.softmax(tile.scores, kKeys, ranges, s.scale * kLog2E, state, p, kKeys / kernels.pack, panels);
+    ahead.Step(3);
     if (block > begin) {
       for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < sizes.columns; j++) tile.mixed[r * sizes.columns + j] *= state.factor[r];
     }
     kernels.product(p, kKeys / kernels.pack, values + block / kernels.pack * kPanel, sizes.value_panel, tile.mixed, sizes.columns, rows,
                     (count + kernels.pack - 1) / kernels.pack, sizes.columns / kPanel, block > begin);
+    ahead.Step(3);
   }
   float inverse[kRows];
   for (int64_t r = 0; r < rows; r++) {
@@ -85,17 +90,16 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
   Pieces pieces(memory);
   Packed packed(pieces, s, sizes);
   for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, packed.visible + b * s.queries);
-  int64_t kv_stride = s.kv_heads * s.width, group = s.heads / s.kv_heads, rows = s.batch * s.heads, tiles = (s.queries + kQueries - 1) / kQueries;
+  int64_t group = s.heads / s.kv_heads, rows = s.batch * s.heads, tiles = (s.queries + kQueries - 1) / kQueries;
 #pragma omp parallel
   {
     Pieces own(memory + packed_size.used() + omp_get_thread_num() * tile_size.used());
     Tile tile(own, sizes);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < s.batch * s.kv_heads; i++) {
-      const void* keys = RowOf(k, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);
-      const void* values = RowOf(v, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);
-      PackTransposed(kernels, keys, kv_stride, packed.keys_t + i * sizes.keys_t, s.keys, s.width);
-      kernels.pack_rows(values, kv_stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
+      int64_t b = i / s.kv_heads, kv = i % s.kv_heads, stride = s.kv_heads * s.width;
+      PackTransposed(kernels, RowOf(k, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.keys_t + i * sizes.keys_t, s.keys, s.width);
+      kernels.pack_rows(RowOf(v, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
     }
     // Late queries see the most keys: they go first, so that the threads end together.
 #pragma omp for schedule(dynamic)

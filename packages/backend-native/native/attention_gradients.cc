@@ -15,8 +15,8 @@ namespace {
 
 // Keys in a block; queries in a tile.
 constexpr int64_t kKeys = 64, kQueries = 256;
-// Key-value heads from which on one thread takes all query heads of one.
-constexpr int64_t kManyHeads = 32;
+// Key-value heads that are work enough for all threads. Not a matter of their number, that results do not depend on it.
+constexpr int64_t kEnough = 6;
 
 struct Tensors {
   const void *d_o, *q, *k, *v, *o;
@@ -28,24 +28,26 @@ struct Sizes {
   int64_t depth, columns;          // words of a row; columns of a row in whole panels
   int64_t query_panel, key_panel;  // words of a panel that is summed over queries or keys
   int64_t queries;                 // in whole panels
-  int64_t group, parts;            // query heads of a key-value head, and among how many items of work they are split
+  // Query heads of a key-value head, among how many items of work they are split, and all items. One item sums over its heads on the way.
+  int64_t group, parts, items;
 
   Sizes(const AttentionShape& s, const TileKernels& kernels)
       : depth((s.width + kernels.pack - 1) / kernels.pack), columns(CountPanels(s.width) * kPanel),
         query_panel((s.queries + kernels.pack - 1) / kernels.pack * kPanel), key_panel((s.keys + kernels.pack - 1) / kernels.pack * kPanel),
-        queries(CountPanels(s.queries) * kPanel), group(s.heads / s.kv_heads), parts(s.batch * s.kv_heads < kManyHeads ? group : 1) {}
+        queries(CountPanels(s.queries) * kPanel), group(s.heads / s.kv_heads), parts(s.batch * s.kv_heads < kEnough ? group : 1), items(s.batch * s.kv_heads * parts) {}
 };
 
 struct Shared {
   Word* keys;               // of every key-value head, in panels summed over keys
-  float *dk, *dv;           // [batch, kv_heads, parts, keys, columns]
+  float *dk, *dv;           // [items, keys, columns], or a thread's in place of an item's where items have no parts
   Range *visible, *seeing;  // [batch, queries], [batch, keys]
 
   Shared(Pieces& pieces, const AttentionShape& s, const Sizes& sizes)
       : keys(pieces.Take<Word>(s.batch * s.kv_heads * sizes.key_panel * sizes.columns / kPanel)),
-        dk(pieces.Take<float>(s.batch * s.kv_heads * sizes.parts * s.keys * sizes.columns)),
-        dv(pieces.Take<float>(s.batch * s.kv_heads * sizes.parts * s.keys * sizes.columns)), visible(pieces.Take<Range>(s.batch * s.queries)),
-        seeing(pieces.Take<Range>(s.batch * s.keys)) {}
+        dk(pieces.Take<float>(Buffers(sizes) * s.keys * sizes.columns)), dv(pieces.Take<float>(Buffers(sizes) * s.keys * sizes.columns)),
+        visible(pieces.Take<Range>(s.batch * s.queries)), seeing(pieces.Take<Range>(s.batch * s.keys)) {}
+
+  static int64_t Buffers(const Sizes& sizes) { return sizes.parts == 1 ? omp_get_max_threads() : sizes.items; }
 };
 
 // What a thread keeps of the query head that it is at.
@@ -58,64 +60,81 @@ struct Head {
   Head(Pieces& pieces, const Sizes& sizes)
       : q_t(pieces.Take<Word>(sizes.queries * sizes.depth)), d_o_t(pieces.Take<Word>(sizes.queries * sizes.depth)),
         q(pieces.Take<Word>(sizes.query_panel * sizes.columns / kPanel)), d_o(pieces.Take<Word>(sizes.query_panel * sizes.columns / kPanel)),
-        dq(pieces.Take<float>(sizes.queries * sizes.columns)), log_sum(pieces.Take<float>(sizes.queries)), delta(pieces.Take<float>(sizes.queries)),
-        scores(pieces.Take<float>(kRows * kQueries)), dp(pieces.Take<float>(kKeys * kQueries)), p(pieces.Take<Word>(kRows * kQueries)),
-        ds(pieces.Take<Word>(kRows * kQueries)), ds_pairs(pieces.Take<Word>(kKeys * kQueries)), turned(pieces.Take<Word>(kKeys * kQueries)) {}
+        dq(pieces.Take<float>(sizes.queries * sizes.columns)), log_sum(pieces.Take<float>(sizes.queries + kPanel)),
+        delta(pieces.Take<float>(sizes.queries + kPanel)), scores(pieces.Take<float>(kRows * kQueries + kPanel)),
+        dp(pieces.Take<float>(kKeys * kQueries + kPanel)), p(pieces.Take<Word>(kRows * kQueries + kPanel)),
+        ds(pieces.Take<Word>(kRows * kQueries + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kQueries + kPanel)), turned(pieces.Take<Word>(kKeys * kQueries)) {}
+};
+
+// What a thread works at: one or more query heads of a key-value head.
+struct Item {
+  const Range *visible, *seeing;
+  const char *k, *v;  // rows of the head
+  const Word* keys;   // packed
+  float *dk, *dv;     // [keys, columns]
+  Ahead<6> ahead;
 };
 
 void PackHead(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tensors& x, const Head& head, int64_t b, int64_t h) {
   int64_t stride = s.heads * s.width;
-  const void *q = RowOf(x.q, s, b, 0, h, s.queries, s.heads), *d_o = RowOf(x.d_o, s, b, 0, h, s.queries, s.heads);
-  PackTransposed(kernels, q, stride, head.q_t, s.queries, s.width);
-  PackTransposed(kernels, d_o, stride, head.d_o_t, s.queries, s.width);
-  kernels.pack_rows(q, stride, head.q, sizes.query_panel, s.queries, s.width);
-  kernels.pack_rows(d_o, stride, head.d_o, sizes.query_panel, s.queries, s.width);
-  kernels.dot(d_o, RowOf(x.o, s, b, 0, h, s.queries, s.heads), stride, head.delta, s.queries, s.width);
+  for (int64_t t = 0; t < s.queries; t += kPanel) {
+    int64_t rows = std::min(kPanel, s.queries - t), at = t / kernels.pack * kPanel;
+    const char *q = RowOf(x.q, s, b, t, h, s.queries, s.heads), *d_o = RowOf(x.d_o, s, b, t, h, s.queries, s.heads);
+    PackTransposed(kernels, q, stride, head.q_t + t * sizes.depth, rows, s.width);
+    PackTransposed(kernels, d_o, stride, head.d_o_t + t * sizes.depth, rows, s.width);
+    kernels.pack_rows(q, stride, head.q + at, sizes.query_panel, rows, s.width);
+    kernels.pack_rows(d_o, stride, head.d_o + at, sizes.query_panel, rows, s.width);
+    kernels.dot(d_o, RowOf(x.o, s, b, t, h, s.queries, s.heads), stride, head.delta + t, rows, s.width);
+  }
   const float* log_sum = x.log_sum + (b * s.heads + h) * s.queries;
   for (int64_t t = 0; t < s.queries; t++) head.log_sum[t] = log_sum[t] * kLog2E;
   for (int64_t t = s.queries; t < sizes.queries; t++) head.log_sum[t] = head.delta[t] = 0;
   std::memset(head.dq, 0, s.queries * sizes.columns * sizeof(float));
 }
 
-// Adds to dQ, dK and dV what the keys [first, last) of a head's block give with the queries from t on, at most kQueries.
-void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Head& head, const Range* visible,
-                  const Range* seeing, const void* k, const void* v, const Word* keys, float* dk, float* dv, int64_t first, int64_t last, int64_t t) {
+// Adds to dQ, dK and dV what keys [first, last), at most kKeys, give with the queries from t on, at most kQueries.
+void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Head& head, Item& item, int64_t first, int64_t last,
+                  int64_t t) {
   int64_t pack = kernels.pack, stride = s.kv_heads * s.width, words = kQueries / pack;
-  int64_t from = std::max(t, seeing[first].begin), to = std::min(t + kQueries, seeing[last - 1].end);
+  int64_t from = std::max(t, item.seeing[first].begin), to = std::min(t + kQueries, item.seeing[last - 1].end);
   if (from >= to) return;
   Word* ds_pairs = pack == 1 ? reinterpret_cast<Word*>(head.dp) : head.ds_pairs;
   for (int64_t row = first; row < last; row += kRows) {
     int64_t rows = std::min(kRows, last - row);
-    int64_t begin = std::max(t, seeing[row].begin), end = std::min(t + kQueries, seeing[row + rows - 1].end);
+    int64_t begin = std::max(t, item.seeing[row].begin), end = std::min(t + kQueries, item.seeing[row + rows - 1].end);
     if (begin >= end) continue;
     int64_t panel = begin / kPanel * kPanel, panels = CountPanels(end - panel), offset = panel - t;
     float *scores = head.scores + offset, *dp = head.dp + offset + (pack == 1 ? (row - first) * kQueries : 0);
     Word* p = pack == 1 ? reinterpret_cast<Word*>(scores) : head.p + offset / pack;
     Word* ds = pack == 1 ? reinterpret_cast<Word*>(dp) : head.ds + offset / pack;
-    int64_t at = (row - first) * stride / pack;
-    kernels.product(static_cast<const Word*>(k) + at, stride / pack, head.q_t + panel * sizes.depth, sizes.depth * kPanel, scores, kQueries, rows,
-                    sizes.depth, panels, false);
-    kernels.product(static_cast<const Word*>(v) + at, stride / pack, head.d_o_t + panel * sizes.depth, sizes.depth * kPanel, dp, kQueries, rows,
-                    sizes.depth, panels, false);
-    Range ranges[kRows];
-    for (int64_t r = 0; r < rows; r++) ranges[r] = {seeing[row + r].begin - panel, seeing[row + r].end - panel};
+    int64_t at = row * stride * BytesOf(s.type);
+    kernels.product(reinterpret_cast<const Word*>(item.k + at), stride / pack, head.q_t + panel * sizes.depth, sizes.depth * kPanel, scores, kQueries,
+                    rows, sizes.depth, panels, false);
+    item.ahead.Step(2);
+    kernels.product(reinterpret_cast<const Word*>(item.v + at), stride / pack, head.d_o_t + panel * sizes.depth, sizes.depth * kPanel, dp, kQueries,
+                    rows, sizes.depth, panels, false);
+    item.ahead.Step(2);
+    Range ranges[kRows] = {};
+    for (int64_t r = 0; r < rows; r++) ranges[r] = {item.seeing[row + r].begin - panel, item.seeing[row + r].end - panel};
     kernels.gradient(scores, dp, kQueries, ranges, s.scale * kLog2E, head.log_sum + panel, head.delta + panel, p, ds, words,
                      ds_pairs + (row - first) / pack * kQueries + offset, kQueries, rows, panels);
     // Whole words from the first query that sees a key.
     int64_t word = begin / pack, depth = (end + pack - 1) / pack - word, skipped = word - panel / pack;
-    kernels.product(p + skipped, words, head.d_o + word * kPanel, sizes.query_panel, dv + row * sizes.columns, sizes.columns, rows, depth,
+    kernels.product(p + skipped, words, head.d_o + word * kPanel, sizes.query_panel, item.dv + row * sizes.columns, sizes.columns, rows, depth,
                     sizes.columns / kPanel, true);
-    kernels.product(ds + skipped, words, head.q + word * kPanel, sizes.query_panel, dk + row * sizes.columns, sizes.columns, rows, depth,
+    item.ahead.Step(2);
+    kernels.product(ds + skipped, words, head.q + word * kPanel, sizes.query_panel, item.dk + row * sizes.columns, sizes.columns, rows, depth,
                     sizes.columns / kPanel, true);
+    item.ahead.Step(2);
   }
   int64_t panel = from / kPanel * kPanel - t, turned_stride = kKeys / pack;
   kernels.transpose(ds_pairs + panel, kQueries, head.turned + panel * turned_stride, turned_stride, (last - first + pack - 1) / pack, to - t - panel);
   for (int64_t row = from / kRows * kRows; row < to; row += kRows) {
     int64_t rows = std::min(kRows, s.queries - row);
-    int64_t begin = std::max(first, visible[row].begin), end = std::min(last, visible[row + rows - 1].end);
+    int64_t begin = std::max(first, item.visible[row].begin), end = std::min(last, item.visible[row + rows - 1].end);
     if (begin >= end) continue;
     int64_t word = begin / pack, depth = (end + pack - 1) / pack - word;
-    kernels.product(head.turned + (row - t) * turned_stride + word - first / pack, turned_stride, keys + word * kPanel, sizes.key_panel,
+    kernels.product(head.turned + (row - t) * turned_stride + word - first / pack, turned_stride, item.keys + word * kPanel, sizes.key_panel,
                     head.dq + row * sizes.columns, sizes.columns, rows, depth, sizes.columns / kPanel, true);
   }
 }
@@ -132,48 +151,65 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
     VisibleKeys(s, b, shared.visible + b * s.queries);
     SeeingQueries(s, b, shared.seeing + b * s.keys);
   }
-  int64_t kv_heads = s.batch * s.kv_heads, kv_stride = s.kv_heads * s.width, blocks = (s.keys + kKeys - 1) / kKeys;
-  int64_t head_words = sizes.key_panel * sizes.columns / kPanel, head_values = s.keys * sizes.columns;
-  float scales[kKeys];
+  int64_t kv_heads = s.batch * s.kv_heads, stride = s.heads * s.width, kv_stride = s.kv_heads * s.width, past = s.keys - s.queries;
+  int64_t head_words = sizes.key_panel * sizes.columns / kPanel, head_values = s.keys * sizes.columns, blocks = (s.keys + kKeys - 1) / kKeys;
+  float scales[kKeys], ones[kKeys];
   std::fill_n(scales, kKeys, s.scale);
-  float ones[kKeys];
   std::fill_n(ones, kKeys, 1.0f);
+  // Keys from `first` on, at most kKeys, of what lies in the buffers of a head.
+  auto finish_keys = [&](int64_t kv_head, int64_t buffer, int64_t first) {
+    int64_t b = kv_head / s.kv_heads, kv = kv_head % s.kv_heads, rows = std::min(kKeys, s.keys - first), at = buffer * head_values + first * sizes.columns;
+    kernels.finish(shared.dk + at, sizes.columns, sizes.parts, head_values, scales, RowOf(x.dk, s, b, first, kv, s.keys, s.kv_heads), kv_stride, rows,
+                   s.width);
+    kernels.finish(shared.dv + at, sizes.columns, sizes.parts, head_values, ones, RowOf(x.dv, s, b, first, kv, s.keys, s.kv_heads), kv_stride, rows,
+                   s.width);
+  };
 #pragma omp parallel
   {
     Pieces own(memory + shared_size.used() + omp_get_thread_num() * head_size.used());
     Head head(own, sizes);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < kv_heads; i++) {
-      const void* keys = RowOf(x.k, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);
+      const char* keys = RowOf(x.k, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);
       kernels.pack_rows(keys, kv_stride, shared.keys + i * head_words, sizes.key_panel, s.keys, s.width);
     }
 #pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < kv_heads * sizes.parts; i++) {
-      int64_t b = i / (s.kv_heads * sizes.parts), kv = i / sizes.parts % s.kv_heads, heads = sizes.group / sizes.parts;
-      float *dk = shared.dk + i * head_values, *dv = shared.dv + i * head_values;
-      std::memset(dk, 0, head_values * sizeof(float));
-      std::memset(dv, 0, head_values * sizeof(float));
-      for (int64_t h = kv * sizes.group + i % sizes.parts * heads, end = h + heads; h < end; h++) {
-        PackHead(kernels, s, sizes, x, head, b, h);
+    for (int64_t i = 0; i < sizes.items; i++) {
+      int64_t kv_head = i / sizes.parts, b = kv_head / s.kv_heads, kv = kv_head % s.kv_heads, count = sizes.group / sizes.parts;
+      int64_t buffer = sizes.parts == 1 ? omp_get_thread_num() : i;
+      Item item{shared.visible + b * s.queries, shared.seeing + b * s.keys, RowOf(x.k, s, b, 0, kv, s.keys, s.kv_heads),
+                RowOf(x.v, s, b, 0, kv, s.keys, s.kv_heads), shared.keys + kv_head * head_words, shared.dk + buffer * head_values,
+                shared.dv + buffer * head_values, {}};
+      std::memset(item.dk, 0, head_values * sizeof(float));
+      std::memset(item.dv, 0, head_values * sizeof(float));
+      // Query heads of the whole batch.
+      for (int64_t h = i * count, end = h + count; h < end; h++) {
+        PackHead(kernels, s, sizes, x, head, b, h % s.heads);
+        // The next is likely the first head of the item that no thread has taken yet.
+        int64_t next = h + 1 < end ? h + 1 : std::min((i + omp_get_num_threads()) * count, s.batch * s.heads - 1), finished = 0;
         for (int64_t first = 0; first < s.keys; first += kKeys) {
-          const void *k = RowOf(x.k, s, b, first, kv, s.keys, s.kv_heads), *v = RowOf(x.v, s, b, first, kv, s.keys, s.kv_heads);
-          for (int64_t t = 0; t < s.queries; t += kQueries) {
-            GradientTile(kernels, s, sizes, head, shared.visible + b * s.queries, shared.seeing + b * s.keys, k, v,
-                         shared.keys + (b * s.kv_heads + kv) * head_words, dk, dv, first, std::min(s.keys, first + kKeys), t);
+          int64_t last = std::min(s.keys, first + kKeys), complete = std::max<int64_t>(last - past, 0), rows = complete - finished;
+          char* dq = RowOf(x.dq, s, b, finished, h % s.heads, s.queries, s.heads);
+          item.ahead.Write(0, s, dq, stride, rows);
+          int stream = 1;
+          for (const void* each : {x.q, x.d_o, x.o}) {
+            item.ahead.Read(stream++, s, RowOf(each, s, next / s.heads, finished, next % s.heads, s.queries, s.heads), stride, rows);
           }
-        }
-        for (int64_t t = 0; t < s.queries; t += kKeys) {
-          kernels.finish(head.dq + t * sizes.columns, sizes.columns, 1, 0, scales, RowOf(x.dq, s, b, t, h, s.queries, s.heads), s.heads * s.width,
-                         std::min(kKeys, s.queries - t), s.width);
+          for (void* each : {x.dk, x.dv}) {
+            item.ahead.Write(stream++, s, RowOf(each, s, b, first, kv, s.keys, s.kv_heads), kv_stride, h + 1 == end ? last - first : 0);
+          }
+          for (int64_t t = 0; t < s.queries; t += kQueries) GradientTile(kernels, s, sizes, head, item, first, last, t);
+          // No later key is seen by these queries.
+          kernels.finish(head.dq + finished * sizes.columns, sizes.columns, 1, 0, scales, dq, stride, rows, s.width);
+          finished = complete;
         }
       }
+      if (sizes.parts == 1)
+        for (int64_t first = 0; first < s.keys; first += kKeys) finish_keys(kv_head, buffer, first);
     }
+    if (sizes.parts > 1) {
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < kv_heads * blocks; i++) {
-      int64_t b = i / (s.kv_heads * blocks), kv = i / blocks % s.kv_heads, t = i % blocks * kKeys, rows = std::min(kKeys, s.keys - t);
-      int64_t at = (i / blocks * sizes.parts * s.keys + t) * sizes.columns;
-      kernels.finish(shared.dk + at, sizes.columns, sizes.parts, head_values, scales, RowOf(x.dk, s, b, t, kv, s.keys, s.kv_heads), kv_stride, rows, s.width);
-      kernels.finish(shared.dv + at, sizes.columns, sizes.parts, head_values, ones, RowOf(x.dv, s, b, t, kv, s.keys, s.kv_heads), kv_stride, rows, s.width);
+      for (int64_t i = 0; i < kv_heads * blocks; i++) finish_keys(i / blocks, i / blocks * sizes.parts, i % blocks * kKeys);
     }
   }
 }

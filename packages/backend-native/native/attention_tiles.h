@@ -1,6 +1,6 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "fused.h"
 #include "tile_kernels.h"
@@ -33,10 +33,11 @@ class Pieces {
 };
 
 // Of an array [batch, length, heads, width]: the row of a position of a head.
-template <typename Pointer>
-Pointer RowOf(Pointer x, const AttentionShape& s, int64_t batch, int64_t position, int64_t head, int64_t length, int64_t heads) {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>, const char, char>;
-  return static_cast<Byte*>(x) + ((batch * length + position) * heads + head) * s.width * BytesOf(s.type);
+inline const char* RowOf(const void* x, const AttentionShape& s, int64_t batch, int64_t position, int64_t head, int64_t length, int64_t heads) {
+  return static_cast<const char*>(x) + ((batch * length + position) * heads + head) * s.width * BytesOf(s.type);
+}
+inline char* RowOf(void* x, const AttentionShape& s, int64_t batch, int64_t position, int64_t head, int64_t length, int64_t heads) {
+  return static_cast<char*>(x) + ((batch * length + position) * heads + head) * s.width * BytesOf(s.type);
 }
 
 // The keys that each query of a row of the batch sees [queries]: from the beginning of its document to its own position. Both ends rise.
@@ -46,5 +47,37 @@ void SeeingQueries(const AttentionShape& shape, int64_t batch, Range* queries);
 
 // Panels of the rows of a head, summed over the width: panel t / 16 begins at word t · words of a row.
 void PackTransposed(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t rows, int64_t width);
+
+// Asks for rows of heads before they are needed, a few at a time during other work: they lie apart, where the processor does not look by
+// itself, and what it is asked for all at once it forgets.
+template <int kStreams>
+class Ahead {
+ public:
+  // Rows of a position each, `stride` values apart, in place of those that the stream had.
+  void Read(int stream, const AttentionShape& s, const void* x, int64_t stride, int64_t rows) { Set(stream, s, x, stride, rows, false); }
+  void Write(int stream, const AttentionShape& s, const void* x, int64_t stride, int64_t rows) { Set(stream, s, x, stride, rows, true); }
+
+  void Step(int64_t rows) {
+    for (Stream& stream : streams_) {
+      for (int64_t r = std::min(rows, stream.rows); r > 0; r--, stream.rows--, stream.at += stream.stride) {
+        for (int64_t byte = 0; byte < stream.bytes; byte += 64) {
+          if (stream.write) __builtin_prefetch(stream.at + byte, 1);
+          else __builtin_prefetch(stream.at + byte, 0);
+        }
+      }
+    }
+  }
+
+ private:
+  struct Stream {
+    const char* at = nullptr;
+    int64_t stride = 0, bytes = 0, rows = 0;
+    bool write = false;
+  };
+  void Set(int stream, const AttentionShape& s, const void* x, int64_t stride, int64_t rows, bool write) {
+    streams_[stream] = {static_cast<const char*>(x), stride * BytesOf(s.type), s.width * BytesOf(s.type), rows, write};
+  }
+  Stream streams_[kStreams];
+};
 
 }  // namespace lft

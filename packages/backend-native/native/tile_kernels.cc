@@ -85,12 +85,11 @@ LFT_DISPATCH void PackRows(const void* x, int64_t x_stride, Word* panels, int64_
   }
 }
 
-LFT_DISPATCH void Softmax(float* scores, int64_t stride, const Range* ranges, float scale, RowState& state, Word*, int64_t, int64_t rows,
+LFT_DISPATCH void Softmax(float* scores, int64_t stride, const Range* ranges, float scale, RowState& state, Word*, int64_t,
                           int64_t panels) {
-  for (int64_t r = 0; r < rows; r++) {
+  for (int64_t r = 0; r < kRows; r++) {
     float* row = scores + r * stride;
-    int64_t columns = panels * kPanel, begin = std::clamp<int64_t>(ranges[r].begin, 0, columns);
-    int64_t end = std::clamp<int64_t>(ranges[r].end, begin, columns);
+    int64_t columns = panels * kPanel, begin = ranges[r].begin, end = ranges[r].end;
     float before = state.maximum[r], maximum = before;
 #pragma omp simd reduction(max : maximum)
     for (int64_t j = begin; j < end; j++) maximum = row[j] * scale > maximum ? row[j] * scale : maximum;

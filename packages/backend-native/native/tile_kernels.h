@@ -21,10 +21,14 @@ struct Range {
   int64_t begin, end;
 };
 
-// The softmax of rows whose scores come in parts. maximum and sum begin as −∞ and 0; factor is what the last part multiplied the earlier
-// ones by. Scores are taken times log2 e, so that e^x is 2^x.
+// The softmax of rows whose scores come in parts; factor is what the last part multiplied the earlier ones by. Scores are taken times log2 e,
+// so that e^x is 2^x.
 struct RowState {
   float maximum[kRows], sum[kRows], factor[kRows];
+
+  RowState() {
+    for (int64_t r = 0; r < kRows; r++) maximum[r] = -1e30f, sum[r] = factor[r] = 0;
+  }
 };
 
 struct TileKernels {
@@ -39,11 +43,12 @@ struct TileKernels {
   void (*transpose)(const Word* x, int64_t x_stride, Word* out, int64_t out_stride, int64_t rows, int64_t columns);
   // Panels of x [rows, width], summed over rows.
   void (*pack_rows)(const void* x, int64_t x_stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width);
-  // scores [rows, 16·panels] times scale → e^(score − maximum) as rows of words, for f32 in place of the scores.
-  void (*softmax)(float* scores, int64_t stride, const Range* ranges, float scale, RowState& state, Word* p, int64_t p_stride, int64_t rows,
-                  int64_t panels);
+  // scores [kRows, 16·panels] times scale > 0 → 2^(score − maximum) as rows of words, for f32 in place of the scores. Ranges lie within the
+  // panels; always kRows of them, empty ones for rows that are not there. What lies behind an odd number of panels is written as well.
+  void (*softmax)(float* scores, int64_t stride, const Range* ranges, float scale, RowState& state, Word* p, int64_t p_stride, int64_t panels);
   // Scores and dP [rows of keys, 16·panels of queries] → P = 2^(scale·score − log_sum) and dS = P∘(dP − delta) as rows of words, for f32 in
-  // place; and dS as panels summed over keys, which for f32 is left out.
+  // place; and dS as panels summed over keys, which for f32 is left out. kRows ranges, as above. Rows and panels go in pairs: a row and a
+  // panel behind an odd number are read and written as well.
   void (*gradient)(float* scores, float* dp, int64_t stride, const Range* ranges, float scale, const float* log_sum, const float* delta, Word* p,
                    Word* ds, int64_t word_stride, Word* ds_pairs, int64_t pairs_stride, int64_t rows, int64_t panels);
   // out[r] = factor[r]·Σ x[part][r] over parts.
