@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { whereInstalled } from '../__testing__/where-installed.js';
 import { nodeBackend } from '../node-binding.js';
 import { useTensorFlow } from '../use-tensorflow.js';
-import { attentionParts } from './attention.js';
+import { blocksOf } from './attention.js';
 
 /** Sums of some tens of f32 products, in another order. */
 const F32 = 1e-5;
@@ -170,22 +170,12 @@ whereInstalled('the kernels give the reference’s value and gradients, and leav
   });
 });
 
-describe('attention in parts', () => {
-  test('what fits goes at once', () => {
-    expect(attentionParts(2, 3, 10, 60)).toEqual([[{ row: 0, rows: 2, head: 0, heads: 3 }]]);
-  });
-
-  test('rows, and heads where a row is too large', () => {
-    expect(attentionParts(3, 3, 10, 60)).toEqual([
-      [{ row: 0, rows: 2, head: 0, heads: 3 }],
-      [{ row: 2, rows: 1, head: 0, heads: 3 }],
-    ]);
-    expect(attentionParts(1, 3, 10, 20)).toEqual([
-      [
-        { row: 0, rows: 1, head: 0, heads: 2 },
-        { row: 0, rows: 1, head: 2, heads: 1 },
-      ],
-    ]);
-    expect(attentionParts(1, 2, 10, 5)[0]).toHaveLength(2);
-  });
+test('attention in blocks: the keys that a block may see, and fewer queries where scores are many', () => {
+  expect(blocksOf(300, 310, 1)).toEqual([
+    { from: 0, to: 128, keys: 138 },
+    { from: 128, to: 256, keys: 266 },
+    { from: 256, to: 300, keys: 310 },
+  ]);
+  expect(blocksOf(3, 3, 20, 50).map(({ to }) => to)).toEqual([2, 3]);
+  expect(blocksOf(2, 2, 20, 5)).toHaveLength(2);
 });

@@ -1,33 +1,69 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { BACKEND } from '../node-binding.js';
+import { heldTensor } from '../held-tensors.js';
+import { BACKEND, nodeBackend, TYPE } from '../node-binding.js';
+import { RawCall } from '../raw-call.js';
+import { accumulate, add } from './add.js';
 import { attention, attentionGradients } from './attention.js';
 import { linear, linearInputGradient } from './linear.js';
 import { linearCrossEntropy } from './linear-cross-entropy.js';
+import { lowRank, lowRankGradients } from './low-rank.js';
+import { rmsNorm, rmsNormInputGradient } from './rms-norm.js';
+import { rotary } from './rotary.js';
+import { swiglu, swigluGradients } from './swiglu.js';
 
-type Kernel = (inputs: tf.NamedTensorInfoMap, attributes: never) => tf.Tensor | tf.Tensor[];
+type Kernel = (inputs: never, attributes: never) => tf.Tensor | tf.Tensor[];
 
-/** The ops that have a kernel of their own here. The others run their reference, on TensorFlow's elementary kernels. */
-const KERNELS: { readonly [kernelName: string]: Kernel } = {
+/** Products, and what goes between them. */
+const PRODUCTS: { readonly [kernelName: string]: Kernel } = {
   LftLinear: linear,
   LftLinearInputGradient: linearInputGradient,
+  LftLowRank: lowRank,
+  LftLowRankGradients: lowRankGradients,
   LftAttention: attention,
   LftAttentionGradients: attentionGradients,
   LftLinearCrossEntropy: linearCrossEntropy,
 };
 
+const COMPILED: { readonly [kernelName: string]: Kernel } = {
+  LftAdd: add,
+  LftAccumulate: accumulate,
+  LftRmsNorm: rmsNorm,
+  LftRmsNormInputGradient: rmsNormInputGradient,
+  LftRotary: rotary,
+  LftSwiglu: swiglu,
+  LftSwigluGradients: swigluGradients,
+};
+
 let registered = false;
 
-/** Registers the hot ops for TensorFlow. Idempotent. */
+/** Registers the ops that have a kernel of their own here. The others run their reference, on TensorFlow's elementary kernels. */
 export function registerKernels(): void {
   if (registered) return;
-  for (const [kernelName, kernel] of Object.entries(KERNELS)) {
+  for (const [kernelName, kernel] of Object.entries({ ...PRODUCTS, ...COMPILED })) {
     // A run that began on tfjs-node by itself has the reference under this name.
     if (tf.getKernel(kernelName, BACKEND)) tf.unregisterKernel(kernelName, BACKEND);
     tf.registerKernel({
       kernelName,
       backendName: BACKEND,
-      kernelFunc: ({ inputs, attrs }) => kernel(inputs, attrs as never),
+      kernelFunc: ({ inputs, attrs }) => kernel(inputs as never, attrs as never),
     });
   }
+  reshapeAsHeld();
   registered = true;
+}
+
+/** tfjs-node's reshape would widen what it only names anew. */
+function reshapeAsHeld(): void {
+  const wide = tf.getKernel(tf.Reshape, BACKEND).kernelFunc;
+  tf.unregisterKernel(tf.Reshape, BACKEND);
+  tf.registerKernel({
+    kernelName: tf.Reshape,
+    backendName: BACKEND,
+    kernelFunc: (call) => {
+      const x = call.inputs.x as tf.TensorInfo;
+      if (x.dtype !== 'float32') return wide(call);
+      const shape = call.attrs!.shape as unknown as number[];
+      return RawCall.run((raw) => raw.tensor(raw.reshape(heldTensor(x), ...shape)));
+    },
+  });
 }
