@@ -32,11 +32,21 @@ describe('collate', () => {
   });
 
   test('shorter rows are padded on the right, by a document that nothing belongs to', () => {
-    const batch = collate([row([1, 2, 3]), row([4])], 9);
+    const batch = collate([row([1, 2, 3]), row([4])], 9, false);
     expect(batch).toMatchObject({ rows: 2, length: 3 });
     expect([...batch.ids]).toEqual([1, 2, 3, 4, 9, 9]);
     expect([...batch.segments!]).toEqual([0, 0, 0, 0, -1, -1]);
     expect([...batch.predicting]).toEqual([0, 1]);
+  });
+
+  test('rows of different lengths may be joined to one, each with documents of its own', () => {
+    const batch = collate([row([1, 2, 3]), row([4, 5]), row([6, 7, 8], undefined, [0, 1, 1]), row([9])], 0, true);
+    expect(batch).toMatchObject({ rows: 1, length: 9, starts: [0, 3, 5, 8] });
+    expect([...batch.ids]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect([...batch.segments!]).toEqual([0, 0, 0, 1, 1, 2, 3, 3, 4]);
+    expect([...batch.targets]).toEqual([2, 3, 5, 8]);
+    expect([...batch.predicting]).toEqual([0, 1, 3, 6]);
+    expect(collate([row([1, 2]), row([3, 4])], 0, true)).toMatchObject({ rows: 2, length: 2 });
   });
 
   test('rows of one length and one document need no segments', () => {
@@ -67,12 +77,18 @@ describe('loss and gradients', () => {
     await base.dispose();
   });
 
-  const compute = (batches: Example[][], recompute = false) => {
+  const compute = (batches: Example[][], recompute = false, join = false) => {
     let loss = 0;
     let sums: Float32Array[] | undefined;
     for (const rows of batches) {
       const wanted = wantedParameters(model, model.parameters);
-      const result = lossGradients({ model: base, pass: model.forward(), batch: collate(rows, 0), wanted, recompute });
+      const result = lossGradients({
+        model: base,
+        pass: model.forward(),
+        batch: collate(rows, 0, join),
+        wanted,
+        recompute,
+      });
       loss += result.loss;
       const values = result.gradients.map((gradient) => gradient.dataSync() as Float32Array);
       sums = sums ? sums.map((sum, i) => sum.map((value, k) => value + values[i]![k]!)) : values;
@@ -117,6 +133,10 @@ describe('loss and gradients', () => {
 
   test('padded rows give what separate rows give', () => {
     expectSame(compute([[a, b, c]]), compute([[a], [b], [c]]));
+  });
+
+  test('rows joined to one give what separate rows give', () => {
+    expectSame(compute([[a, b, c]], false, true), compute([[a], [b], [c]]));
   });
 
   test('blocks that are computed again give the same gradients', () => {

@@ -1,9 +1,10 @@
+import * as tf from '@tensorflow/tfjs-core';
 import { type Example, IGNORED_LABEL } from '../contracts/data-source.js';
 
 /** Document index of padding: a document of its own, which no token looks at. */
 export const PADDING = -1;
 
-/** Rows of token ids, padded on the right to the longest. */
+/** Rows of token ids, padded on the right to the longest; or all in one row, one after the other. */
 export interface Batch {
   readonly rows: number;
   readonly length: number;
@@ -11,26 +12,47 @@ export interface Batch {
   readonly ids: Int32Array;
   /** Document of every token; absent when every row is one document without padding. */
   readonly segments?: Int32Array;
+  /** First token of each example. */
+  readonly starts: readonly number[];
   /** Indices into the tokens [rows × length] whose next token is learned. */
   readonly predicting: Int32Array;
   /** The token that each of them should predict. */
   readonly targets: Int32Array;
 }
 
-/** @param padTokenId fills the padding; any id will do, nothing looks at it */
-export function collate(examples: readonly Example[], padTokenId: number): Batch {
-  const rows = examples.length;
-  const length = Math.max(...examples.map(({ ids }) => ids.length));
+/**
+ * Whether the backend's attention never looks at other documents' tokens. Examples of different lengths are then better joined to one row:
+ * nothing is computed for padding. Elsewhere the scores of one long row would cost more than the padding.
+ */
+export function joinsExamples(): boolean {
+  return tf.getBackend() === 'native';
+}
+
+/**
+ * @param padTokenId fills the padding; any id will do, nothing looks at it
+ * @param join       puts examples of different lengths in one row in place of padding them
+ */
+export function collate(examples: readonly Example[], padTokenId: number, join = joinsExamples()): Batch {
+  const lengths = examples.map(({ ids }) => ids.length);
+  const longest = Math.max(...lengths);
+  const joined = join && lengths.some((each) => each < longest);
+  const rows = joined ? 1 : examples.length;
+  const length = joined ? lengths.reduce((sum, each) => sum + each, 0) : longest;
   const ids = new Int32Array(rows * length).fill(padTokenId);
   const segments = new Int32Array(rows * length).fill(PADDING);
+  const starts: number[] = [];
   const predicting: number[] = [];
   const targets: number[] = [];
   let single = true;
-  examples.forEach((example, row) => {
-    const at = row * length;
+  let end = 0;
+  let documents = 0;
+  examples.forEach((example, index) => {
+    const at = joined ? end : index * length;
+    end = at + example.ids.length;
+    starts.push(at);
     ids.set(example.ids, at);
-    if (example.segments) segments.set(example.segments, at);
-    else segments.fill(0, at, at + example.ids.length);
+    for (let t = 0; t < example.ids.length; t++) segments[at + t] = documents + (example.segments?.[t] ?? 0);
+    if (joined) documents = Math.max(...segments.subarray(at, end)) + 1;
     if (example.segments || example.ids.length < length) single = false;
     for (let t = 1; t < example.ids.length; t++) {
       const label = example.labels[t]!;
@@ -40,6 +62,13 @@ export function collate(examples: readonly Example[], padTokenId: number): Batch
       targets.push(label);
     }
   });
-  const batch = { rows, length, ids, predicting: Int32Array.from(predicting), targets: Int32Array.from(targets) };
+  const batch = {
+    rows,
+    length,
+    ids,
+    starts,
+    predicting: Int32Array.from(predicting),
+    targets: Int32Array.from(targets),
+  };
   return single ? batch : { ...batch, segments };
 }

@@ -156,7 +156,7 @@ test('a disk that takes nothing stops the caching and not the run', async () => 
   await expectNoTensorsLeft(async () => {
     for (let time = 0; time < 2; time++) {
       const compute = () => ({ states: tf.fill([4, 3], 1.001) as tf.Tensor2D, random: false });
-      const states = await cache.states(1, [example(0, 4)], 5, compute);
+      const states = await cache.states(1, [example(0, 4)], { rows: 1, length: 5, starts: [0] }, compute);
       // The nearest bf16, and padding.
       expect([...states!.dataSync()]).toEqual([...Array(12).fill(1), 0, 0, 0]);
       states!.dispose();

@@ -3,6 +3,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Example } from '../contracts/data-source.js';
 import { bfloat16FromFloat32, float32FromBFloat16 } from '../formats/half-precision.js';
+import type { Batch } from './batch.js';
 
 /** Where an example's states lie in the file. */
 interface Slot {
@@ -44,29 +45,29 @@ export class PrefixCache {
   constructor(private readonly options: PrefixCacheOptions) {}
 
   /**
-   * States that enter a stage, for a batch of examples padded to `length`.
+   * States that enter a stage, for a batch of these examples.
    * @param compute runs the blocks below the stage on one example
-   * @returns [examples × length, D], the padding 0; undefined where caching would change what is learned
+   * @returns [rows × length, D], the padding 0; undefined where caching would change what is learned
    */
   async states(
     stage: number,
     examples: readonly Example[],
-    length: number,
+    { rows, length, starts }: Pick<Batch, 'rows' | 'length' | 'starts'>,
     compute: (example: Example) => PrefixResult,
   ): Promise<tf.Tensor2D | undefined> {
     // Whatever lies below another stage may have trained since.
     if (stage !== this.stage) this.drop();
     this.stage = stage;
-    const rows: Float32Array[] = [];
+    const states: Float32Array[] = [];
     for (const example of examples) {
       if (this.random) return undefined;
-      rows.push(float32FromBFloat16((await this.read(example)) ?? (await this.computed(example, compute))));
+      states.push(float32FromBFloat16((await this.read(example)) ?? (await this.computed(example, compute))));
     }
     if (this.random) return undefined;
-    const width = rows[0]!.length / examples[0]!.ids.length;
-    const values = new Float32Array(examples.length * length * width);
-    for (const [i, row] of rows.entries()) values.set(row, i * length * width);
-    return tf.tensor2d(values, [examples.length * length, width]);
+    const width = states[0]!.length / examples[0]!.ids.length;
+    const values = new Float32Array(rows * length * width);
+    for (const [i, each] of states.entries()) values.set(each, starts[i]! * width);
+    return tf.tensor2d(values, [rows * length, width]);
   }
 
   /** Forgets everything: parameters below the stage have changed. */

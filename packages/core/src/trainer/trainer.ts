@@ -329,7 +329,7 @@ export class Trainer {
   private async prefix(stage: number, { examples, batch }: MicroBatch, pass: ForwardPass) {
     if (!this.prefixCache || stage < 1) return undefined;
     const { base } = this.parts.model;
-    return this.prefixCache.states(stage, examples, batch.length, (example) => ({
+    return this.prefixCache.states(stage, examples, batch, (example) => ({
       states: prefixStates({ model: base, pass, batch: collate([example], this.padding) }, stage),
       random: pass.random,
     }));
