@@ -5,6 +5,7 @@ import { LftError, parseOptions, useBackend } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { CPU_PACKAGE, findPackage, GPU_PACKAGE, type NodePackage, requireFrom, searchFolders } from './find-package.js';
+import { widenOnDemand } from './held-tensors.js';
 import { registerKernels } from './kernels/register-kernels.js';
 import { BACKEND, nodeBackend } from './node-binding.js';
 
@@ -102,6 +103,7 @@ function load(found: NodePackage, threads: number | undefined): void {
     const state = `${found.name} cannot be loaded (${firstLine(cause)})`;
     throw unavailable({ state, remedy: `${setupCommand(found.name)} builds it again` }, cause);
   }
+  widenOnDemand(nodeBackend());
   loaded = { root: found.root, threads };
 }
 

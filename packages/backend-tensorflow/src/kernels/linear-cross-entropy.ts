@@ -1,6 +1,9 @@
 import type { FrozenWeight } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { RawCall, TYPE } from '../node-binding.js';
+import { CompiledKernel, paddedRows } from '../compiled/compiled-kernel.js';
+import { heldTensor } from '../held-tensors.js';
+import { type Held, TYPE } from '../node-binding.js';
+import { RawCall } from '../raw-call.js';
 import { frozenProduct } from './frozen-product.js';
 
 interface CrossEntropyAttributes {
@@ -10,57 +13,64 @@ interface CrossEntropyAttributes {
   readonly logitValues: number;
 }
 
-/** The loss of each row and its gradient softmax(logits) − onehot(target), in one pass. */
-function softmaxLoss(logits: tf.Tensor2D, targets: Int32Array): [losses: tf.Tensor1D, gradient: tf.Tensor2D] {
+const losses = new CompiledKernel((graph, logits, labels) => [graph.crossEntropy(graph.wide(logits!), labels!)[0]]);
+
+/** Also softmax(logits) − onehot(label), held as the logits are. */
+const lossesAndGradients = new CompiledKernel((graph, logits, labels) => {
+  const [loss, gradient] = graph.crossEntropy(graph.wide(logits!), labels!);
+  return [loss, graph.cast(gradient, logits!.dtype)];
+});
+
+/**
+ * LftLinearCrossEntropy: Σ_n −log softmax(h_n·Wᵀ)[target_n], with logits for a chunk of rows at a time. The logits of a bf16 head and
+ * their gradients are rounded to bf16, the softmax is f32.
+ * @returns loss, dh [n, D], dW [V, D]; [1] in place of a gradient that is not asked for
+ */
+export function linearCrossEntropy(
+  inputs: Record<'h' | 'weight', tf.TensorInfo>,
+  { targets, weight, gradients, logitValues }: CrossEntropyAttributes,
+): tf.Tensor[] {
   return RawCall.run((call) => {
-    const labels = tf.tensor1d(targets, 'int32');
-    const attributes = [call.type('T', TYPE.float32), call.type('Tlabels', TYPE.int32)];
-    const inputs = [call.idOf(logits), call.idOf(labels)];
-    return call.executeTensors('SparseSoftmaxCrossEntropyWithLogits', attributes, inputs, 2) as [
-      tf.Tensor1D,
-      tf.Tensor2D,
+    const h = heldTensor(inputs.h);
+    const trained = weight ? undefined : call.wide(inputs.weight);
+    /** x·W, or x·Wᵀ */
+    const times = (part: RawCall, x: Held, transposeB: boolean) =>
+      trained
+        ? part.product(part.cast(x, TYPE.float32), trained, { transposeB })
+        : frozenProduct(part, x, weight!, transposeB);
+    const sums: Held[] = [];
+    const dHidden: Held[] = [];
+    let dWeight: Held | undefined;
+    const rows = Math.floor(logitValues / (weight?.rows ?? trained!.shape[0]!));
+    for (const [begin, size] of chunks(h.shape[0]!, rows)) {
+      // The logits of a chunk are freed before the next.
+      RawCall.run((part) => {
+        const keep = (held: Held) => call.own(part.release(held));
+        const x = part.slice(h, 0, begin, size);
+        const labels = part.upload([size], TYPE.int32, targets.slice(begin, begin + size));
+        const kernel = gradients === 'none' ? losses : lossesAndGradients;
+        const [loss, dLogits] = kernel.run(part, [times(part, x, true), labels]);
+        sums.push(keep(loss!));
+        if (!dLogits) return;
+        dHidden.push(keep(times(part, dLogits, false)));
+        if (gradients === 'hidden') return;
+        const dw = part.product(dLogits, part.cast(x, TYPE.float32), { transposeA: true });
+        dWeight = keep(dWeight ? part.binary('AddV2', dWeight, dw) : dw);
+      });
+    }
+    const none = () => tf.zeros([1]);
+    if (sums.length === 0) return [tf.scalar(0), tf.zeros(h.shape as [number, number]), none()];
+    return [
+      call.tensor(call.sum(call.concat(sums, 0), 0)),
+      dHidden.length > 0 ? call.tensor(call.concat(dHidden, 0)) : none(),
+      dWeight ? call.tensor(dWeight) : none(),
     ];
   });
 }
 
-/**
- * LftLinearCrossEntropy: Σ_n −log softmax(h_n·Wᵀ)[target_n], with logits for a chunk of rows at a time. The logits of a bf16 head are
- * rounded to bf16, the softmax is f32.
- * @returns loss, dh [n, D], dW [V, D]
- */
-export function linearCrossEntropy(inputs: tf.NamedTensorInfoMap, attributes: CrossEntropyAttributes): tf.Tensor[] {
-  const { targets, weight: frozen, gradients, logitValues } = attributes;
-  return tf.tidy(() => {
-    const h = inputs.h as tf.Tensor2D;
-    const trained = inputs.weight as tf.Tensor2D;
-    const vocabulary = frozen ? frozen.rows : trained.shape[0];
-    const [count, width] = h.shape;
-    const chunk = Math.max(1, Math.min(count, Math.floor(logitValues / vocabulary)));
-    let loss: tf.Tensor = tf.scalar(0);
-    let dWeight = tf.zeros(gradients === 'hidden and weight' ? [vocabulary, width] : [1]);
-    const dHidden: tf.Tensor2D[] = [];
-    for (let begin = 0; begin < count; begin += chunk) {
-      const size = Math.min(chunk, count - begin);
-      const [sum, dh, dw] = tf.tidy(() => {
-        const rows = tf.slice(h, [begin, 0], [size, width]) as tf.Tensor2D;
-        const logits = frozen
-          ? frozenProduct(rows, frozen, true)
-          : (tf.matMul(rows, trained, false, true) as tf.Tensor2D);
-        const [losses, dLogits] = softmaxLoss(logits, targets.subarray(begin, begin + size));
-        const total = tf.add(loss, tf.sum(losses));
-        if (gradients === 'none') return [total];
-        const back = frozen ? frozenProduct(dLogits, frozen, false) : tf.matMul(dLogits, trained);
-        if (gradients === 'hidden') return [total, back];
-        return [total, back, tf.add(dWeight, tf.matMul(dLogits, rows, true, false))];
-      });
-      loss.dispose();
-      loss = sum!;
-      if (dh) dHidden.push(dh as tf.Tensor2D);
-      if (dw) {
-        dWeight.dispose();
-        dWeight = dw;
-      }
-    }
-    return [loss, dHidden.length > 0 ? tf.concat(dHidden, 0) : tf.zeros([0, width]), dWeight];
-  });
+/** Begin and size of chunks of at most `limit` rows, of as many as are not padded where there are as many. */
+function chunks(count: number, limit: number): [begin: number, size: number][] {
+  let most = Math.max(1, Math.min(count, limit));
+  while (most < count && paddedRows(most) > most) most--;
+  return Array.from({ length: Math.ceil(count / most) }, (_, i) => [i * most, Math.min(most, count - i * most)]);
 }

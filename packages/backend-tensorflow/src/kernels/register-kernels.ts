@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { heldTensor } from '../held-tensors.js';
-import { BACKEND, nodeBackend, TYPE } from '../node-binding.js';
+import { BACKEND, nodeBackend } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
 import { accumulate, add } from './add.js';
 import { attention, attentionGradients } from './attention.js';
@@ -24,6 +24,7 @@ const PRODUCTS: { readonly [kernelName: string]: Kernel } = {
   LftLinearCrossEntropy: linearCrossEntropy,
 };
 
+/** Elementary operations in one pass. Graphs take and give tensors in the memory of the CPU. */
 const COMPILED: { readonly [kernelName: string]: Kernel } = {
   LftAdd: add,
   LftAccumulate: accumulate,
@@ -39,7 +40,8 @@ let registered = false;
 /** Registers the ops that have a kernel of their own here. The others run their reference, on TensorFlow's elementary kernels. */
 export function registerKernels(): void {
   if (registered) return;
-  for (const [kernelName, kernel] of Object.entries({ ...PRODUCTS, ...COMPILED })) {
+  const kernels = nodeBackend().binding.isUsingGpuDevice() ? PRODUCTS : { ...PRODUCTS, ...COMPILED };
+  for (const [kernelName, kernel] of Object.entries(kernels)) {
     // A run that began on tfjs-node by itself has the reference under this name.
     if (tf.getKernel(kernelName, BACKEND)) tf.unregisterKernel(kernelName, BACKEND);
     tf.registerKernel({

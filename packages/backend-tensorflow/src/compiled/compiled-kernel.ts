@@ -1,0 +1,83 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Held, nodeBackend, type TypeNumber } from '../node-binding.js';
+import type { RawCall } from '../raw-call.js';
+import { Graph, TAG, type Value } from './graph.js';
+
+/** Fewer values than these are not worth compiling for: about 30 ms a shape. */
+const WORTH_COMPILING = 32 * 1024;
+
+/** Gives the results of a graph of elementary operations. Every result has the rows of the inputs. */
+export type Build = (graph: Graph, ...inputs: readonly Value[]) => readonly Value[];
+
+/**
+ * A kernel of elementary operations that XLA makes one pass over memory of. It works row by row: XLA compiles for one shape, so rows are
+ * padded to one of eight numbers in each power of two, and however the lengths of batches vary few shapes are compiled. Small tensors
+ * run the same graph uncompiled.
+ */
+export class CompiledKernel {
+  /** By the types of the inputs. */
+  private readonly loaded = new Map<string, LoadedGraph>();
+
+  constructor(private readonly build: Build) {}
+
+  /**
+   * @param rows  inputs with one row, along the first axis, for each row of the results
+   * @param whole other inputs, after those
+   */
+  run(call: RawCall, rows: readonly Held[], whole: readonly Held[] = []): Held[] {
+    const count = rows[0]!.shape[0]!;
+    const graph = this.graph([...rows, ...whole].map(({ dtype }) => dtype));
+    const values = rows[0]!.shape.reduce((product, size) => product * size, 1);
+    if (values < WORTH_COMPILING) return graph.run(call, 'plain', [...rows, ...whole]);
+    const padded = paddedRows(count);
+    const inputs = rows.map((each) => call.padded(each, 0, padded));
+    return graph.run(call, 'compiled', [...inputs, ...whole]).map((each) => call.slice(each, 0, 0, count));
+  }
+
+  private graph(types: TypeNumber[]): LoadedGraph {
+    const key = types.join();
+    let loaded = this.loaded.get(key);
+    if (!loaded) {
+      loaded = new LoadedGraph(types, this.build);
+      this.loaded.set(key, loaded);
+    }
+    return loaded;
+  }
+}
+
+/** The next multiple of an eighth of the power of two below. */
+export function paddedRows(rows: number): number {
+  const step = 2 ** Math.max(0, Math.floor(Math.log2(rows)) - 3);
+  return Math.ceil(rows / step) * step;
+}
+
+class LoadedGraph {
+  private readonly model: number;
+  private readonly inputs: string;
+  private readonly outputs: Readonly<Record<'plain' | 'compiled', string>>;
+
+  constructor(types: readonly TypeNumber[], build: Build) {
+    const graph = new Graph(types);
+    const outputs = build(graph, ...graph.inputs);
+    // The binding loads graphs from a folder only.
+    const folder = mkdtempSync(path.join(tmpdir(), 'lft-graph-'));
+    try {
+      writeFileSync(path.join(folder, 'saved_model.pb'), graph.savedModel(outputs));
+      this.model = nodeBackend().binding.loadSavedModel(folder, TAG);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+    const names = (which: string) => outputs.map((_, i) => `${which}${i}:0`).join();
+    this.inputs = graph.inputs.map(({ name }) => `${name}:0`).join();
+    this.outputs = { plain: names('plain'), compiled: names('compiled') };
+  }
+
+  run(call: RawCall, which: 'plain' | 'compiled', inputs: readonly Held[]): Held[] {
+    const ids = inputs.map(({ id }) => id);
+    return nodeBackend()
+      .binding.runSavedModel(this.model, ids, this.inputs, this.outputs[which])
+      .map((each) => call.own(each));
+  }
+}
