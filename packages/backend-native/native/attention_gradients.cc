@@ -130,7 +130,8 @@ void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Siz
   int64_t panel = from / kPanel * kPanel - t, turned_stride = kKeys / pack;
   kernels.transpose(ds_pairs + panel, kQueries, head.turned + panel * turned_stride, turned_stride, (last - first + pack - 1) / pack, to - t - panel);
   for (int64_t row = from / kRows * kRows; row < to; row += kRows) {
-    int64_t rows = std::min(kRows, s.queries - row);
+    // No later query sees these keys, and nothing was turned for it.
+    int64_t rows = std::min(kRows, to - row);
     int64_t begin = std::max(first, item.visible[row].begin), end = std::min(last, item.visible[row + rows - 1].end);
     if (begin >= end) continue;
     int64_t word = begin / pack, depth = (end + pack - 1) / pack - word;
