@@ -7,8 +7,8 @@
 #include "attention_tiles.h"
 #include "memory.h"
 
-// Attention as in FlashAttention-2 (Dao 2023, algorithm 1): 8 queries of a head at a time against blocks of the keys that they see, so that
-// scores stay in the first cache.
+// Attention as in FlashAttention-2 (Dao 2023, algorithm 1): tiles of queries of a head against blocks of the keys that they see, 8 rows at a
+// time, so that keys stay in the second cache and scores in the first.
 
 namespace lft {
 namespace {
@@ -36,49 +36,65 @@ struct Packed {
         visible(pieces.Take<Range>(s.batch * s.queries)) {}
 };
 
-// What a thread writes.
+// What a thread writes: rows of a tile, and scores of a few of them.
 struct Tile {
-  float *scores, *mixed;  // [kRows, kKeys], [kRows, columns]
+  RowState* states;       // [kQueries / kRows]
+  float *mixed, *scores;  // [kQueries, columns], [kRows, kKeys]
   Word* p;
 
   Tile(Pieces& pieces, const Sizes& sizes)
-      : scores(pieces.Take<float>(kRows * kKeys)), mixed(pieces.Take<float>(kRows * sizes.columns)), p(pieces.Take<Word>(kRows * kKeys)) {}
+      : states(pieces.Take<RowState>(kQueries / kRows)), mixed(pieces.Take<float>(kQueries * sizes.columns)),
+        scores(pieces.Take<float>(kRows * kKeys)), p(pieces.Take<Word>(kRows * kKeys)) {}
 };
 
-// A few queries of a head.
-void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tile& tile, const void* q, const Word* keys_t,
-                const Word* values, const Range* visible, int64_t rows, void* o, float* log_sum) {
-  int64_t stride = s.heads * s.width, to = visible[rows - 1].end, begin = visible[0].begin / kPanel * kPanel;
+// What keys from `block` on, at most kKeys, give to rows of queries.
+void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tile& tile, RowState& state, float* mixed,
+                const char* q, const Word* keys_t, const Word* values, const Range* visible, int64_t rows, int64_t block, Ahead<2>& ahead) {
+  int64_t first = visible[0].begin / kPanel * kPanel, begin = std::max(block, first), end = std::min(block + kKeys, visible[rows - 1].end);
+  if (begin >= end) return;
+  if (begin == first) state = RowState();
+  int64_t count = end - begin, panels = CountPanels(count);
   Word* p = kernels.pack == 1 ? reinterpret_cast<Word*>(tile.scores) : tile.p;
-  RowState state;
-  Ahead<2> ahead;
-  ahead.Write(0, s, o, stride, rows);
-  ahead.Read(1, s, static_cast<const char*>(q) + rows * stride * BytesOf(s.type), stride, kRows);
-  for (int64_t block = begin; block < to; block += kKeys) {
-    int64_t count = std::min(to - block, kKeys), panels = CountPanels(count);
-    kernels.product(static_cast<const Word*>(q), stride / kernels.pack, keys_t + block * sizes.depth, sizes.depth * kPanel, tile.scores, kKeys, rows,
-                    sizes.depth, panels, false);
-    ahead.Step(3);
-    Range ranges[kRows] = {};
-    for (int64_t r = 0; r < rows; r++) {
-      ranges[r] = {std::clamp<int64_t>(visible[r].begin - block, 0, count), std::clamp<int64_t>(visible[r].end - block, 0, count)};
-    }
-    kernels.softmax(tile.scores, kKeys, ranges, s.scale * kLog2E, state, p, kKeys / kernels.pack, panels);
-    ahead.Step(3);
-    if (block > begin) {
-      for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < sizes.columns; j++) tile.mixed[r * sizes.columns + j] *= state.factor[r];
-    }
-    kernels.product(p, kKeys / kernels.pack, values + block / kernels.pack * kPanel, sizes.value_panel, tile.mixed, sizes.columns, rows,
-                    (count + kernels.pack - 1) / kernels.pack, sizes.columns / kPanel, block > begin);
-    ahead.Step(3);
-  }
-  float inverse[kRows];
+  kernels.product(reinterpret_cast<const Word*>(q), s.heads * s.width / kernels.pack, keys_t + begin * sizes.depth, sizes.depth * kPanel, tile.scores,
+                  kKeys, rows, sizes.depth, panels, false);
+  ahead.Step(3);
+  Range ranges[kRows] = {};
   for (int64_t r = 0; r < rows; r++) {
-    inverse[r] = 1.0f / state.sum[r];
-    log_sum[r] = state.maximum[r] * kLn2 + std::log(state.sum[r]);
+    ranges[r] = {std::clamp<int64_t>(visible[r].begin - begin, 0, count), std::clamp<int64_t>(visible[r].end - begin, 0, count)};
   }
-  kernels.finish(tile.mixed, sizes.columns, 1, 0, inverse, o, stride, rows, s.width);
+  kernels.softmax(tile.scores, kKeys, ranges, s.scale * kLog2E, state, p, kKeys / kernels.pack, panels);
+  ahead.Step(3);
+  if (begin > first) {
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t j = 0; j < sizes.columns; j++) mixed[r * sizes.columns + j] *= state.factor[r];
+  }
+  kernels.product(p, kKeys / kernels.pack, values + begin / kernels.pack * kPanel, sizes.value_panel, mixed, sizes.columns, rows,
+                  (count + kernels.pack - 1) / kernels.pack, sizes.columns / kPanel, begin > first);
+  ahead.Step(3);
+}
+
+// The queries [t, last) of a head.
+void AttendTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Packed& packed, const Tile& tile, const void* q, void* o,
+                float* log_sum, int64_t b, int64_t h, int64_t t, int64_t last) {
+  int64_t stride = s.heads * s.width, kv = b * s.kv_heads + h / (s.heads / s.kv_heads);
+  const Word *keys_t = packed.keys_t + kv * sizes.keys_t, *values = packed.values + kv * sizes.values;
+  const Range* visible = packed.visible + b * s.queries;
+  Ahead<2> ahead;
+  for (int64_t block = visible[t].begin / kPanel * kPanel; block < visible[last - 1].end; block += kKeys) {
+    for (int64_t row = t; row < last; row += kRows) {
+      ahead.Write(0, s, RowOf(o, s, b, row, h, s.queries, s.heads), stride, kRows);
+      ahead.Read(1, s, RowOf(q, s, b, row + kRows, h, s.queries, s.heads), stride, kRows);
+      AttendRows(kernels, s, sizes, tile, tile.states[(row - t) / kRows], tile.mixed + (row - t) * sizes.columns,
+                 RowOf(q, s, b, row, h, s.queries, s.heads), keys_t, values, visible + row, std::min(kRows, last - row), block, ahead);
+    }
+  }
+  float inverse[kQueries];
+  for (int64_t r = 0; r < last - t; r++) {
+    const RowState& state = tile.states[r / kRows];
+    inverse[r] = 1.0f / state.sum[r % kRows];
+    log_sum[(b * s.heads + h) * s.queries + t + r] = state.maximum[r % kRows] * kLn2 + std::log(state.sum[r % kRows]);
+  }
+  kernels.finish(tile.mixed, sizes.columns, 1, 0, inverse, RowOf(o, s, b, t, h, s.queries, s.heads), stride, last - t, s.width);
 }
 
 void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const void* v, void* o, float* log_sum, const AttentionShape& s) {
@@ -90,7 +106,7 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
   Pieces pieces(memory);
   Packed packed(pieces, s, sizes);
   for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, packed.visible + b * s.queries);
-  int64_t group = s.heads / s.kv_heads, rows = s.batch * s.heads, tiles = (s.queries + kQueries - 1) / kQueries;
+  int64_t rows = s.batch * s.heads, tiles = (s.queries + kQueries - 1) / kQueries;
 #pragma omp parallel
   {
     Pieces own(memory + packed_size.used() + omp_get_thread_num() * tile_size.used());
@@ -104,12 +120,8 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
     // Late queries see the most keys: they go first, so that the threads end together.
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < tiles * rows; i++) {
-      int64_t t = (tiles - 1 - i / rows) * kQueries, b = i % rows / s.heads, h = i % s.heads, kv = b * s.kv_heads + h / group;
-      for (int64_t row = t; row < std::min(s.queries, t + kQueries); row += kRows) {
-        AttendRows(kernels, s, sizes, tile, RowOf(q, s, b, row, h, s.queries, s.heads), packed.keys_t + kv * sizes.keys_t,
-                   packed.values + kv * sizes.values, packed.visible + b * s.queries + row, std::min(kRows, s.queries - row),
-                   RowOf(o, s, b, row, h, s.queries, s.heads), log_sum + (b * s.heads + h) * s.queries + row);
-      }
+      int64_t t = (tiles - 1 - i / rows) * kQueries;
+      AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, i % rows / s.heads, i % s.heads, t, std::min(s.queries, t + kQueries));
     }
   }
 }
