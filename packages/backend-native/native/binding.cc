@@ -123,7 +123,11 @@ napi_value Guarded(napi_env env, napi_callback_info info) {
 
 napi_value Alloc(Call& c) {
   void* block = lft::Allocate(static_cast<size_t>(c.Number(0)));
-  if (block == nullptr) throw std::bad_alloc();
+  if (block == nullptr) {
+    std::string message = "out of memory: the system has no " + std::to_string(static_cast<int64_t>(c.Number(0) / 1e6)) + " MB for one more tensor";
+    napi_throw_error(c.env_, "LFT_OUT_OF_MEMORY", message.c_str());
+    return nullptr;
+  }
   return FromDouble(c.env_, static_cast<double>(reinterpret_cast<uintptr_t>(block)));
 }
 napi_value Release(Call& c) {

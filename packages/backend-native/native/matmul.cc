@@ -3,6 +3,9 @@
 #include <dnnl.hpp>
 
 #include <omp.h>
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #include <cstring>
 #include <stdexcept>
@@ -25,7 +28,7 @@ dnnl::engine& Engine() {
 }
 
 dnnl::stream& Stream() {
-  static dnnl::stream stream(Engine());
+  thread_local dnnl::stream stream(Engine());
   return stream;
 }
 
@@ -49,7 +52,8 @@ struct Primitive {
 };
 
 std::unordered_map<Key, Primitive, KeyHash>& Cache() {
-  static std::unordered_map<Key, Primitive, KeyHash> cache;
+  // Of each JavaScript thread: its primitives are told their operands just before they run.
+  thread_local std::unordered_map<Key, Primitive, KeyHash> cache;
   return cache;
 }
 
@@ -112,8 +116,11 @@ static bool HasBf16Units() {
 #if defined(__x86_64__)
   static const bool has = __builtin_cpu_supports("avx512bf16");
   return has;
+#elif defined(__linux__) && defined(__aarch64__)
+  static const bool has = getauxval(AT_HWCAP2) & (1ul << 14);  // HWCAP2_BF16
+  return has;
 #else
-  return true;
+  return false;
 #endif
 }
 

@@ -18,9 +18,16 @@ struct Header {
 };
 static_assert(sizeof(Header) <= kAlignment);
 
-std::unordered_map<size_t, std::vector<Header*>> pool;
-size_t in_use = 0;
-size_t pooled = 0;
+// Tensors never cross JavaScript threads, so each thread (a worker) has a pool of its own, which ends with it.
+struct Pool : std::unordered_map<size_t, std::vector<Header*>> {
+  ~Pool() {
+    for (auto& [size, blocks] : *this)
+      for (Header* header : blocks) std::free(header);
+  }
+};
+thread_local Pool pool;
+thread_local size_t in_use = 0;
+thread_local size_t pooled = 0;
 
 // Eight classes between powers of two: at most an eighth is wasted.
 size_t SizeClass(size_t bytes) {
@@ -33,8 +40,9 @@ size_t SizeClass(size_t bytes) {
 struct Slot {
   void* block = nullptr;
   size_t bytes = 0;
+  ~Slot() { std::free(block); }
 };
-Slot slots[16];
+thread_local Slot slots[16];
 
 }  // namespace
 
