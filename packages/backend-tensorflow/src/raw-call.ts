@@ -48,6 +48,11 @@ export class RawCall {
     return held;
   }
 
+  /** Frees it with another call. */
+  handOver(held: Held, to: RawCall): Held {
+    return to.own(this.release(held));
+  }
+
   /** Hands a result to the tensor library. */
   tensor(held: Held): tf.Tensor {
     return tensorOf(this.release(held));
@@ -115,11 +120,6 @@ export class RawCall {
     const count = { name: 'N', type: this.binding.TF_ATTR_INT, value: parts.length };
     const attributes = [this.type('T', parts[0]!.dtype), this.type('Tidx', TYPE.int32), count];
     return this.execute('ConcatV2', attributes, [...parts, this.upload([], TYPE.int32, Int32Array.of(axis))]);
-  }
-
-  /** Over the last axis. */
-  softmax(x: Held): Held {
-    return this.execute('Softmax', [this.type('T', x.dtype)], [x]);
   }
 
   /** Sum over an axis. */

@@ -92,6 +92,8 @@ function load(found: NodePackage, threads: number | undefined): void {
   }
   // TensorFlow reads these when it starts. Its notes on the processor are not for users of this library.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  // A graph runs in the thread that calls it: waking another takes as long as a small graph.
+  process.env.TF_NUM_INTEROP_THREADS ??= '-1';
   if (threads !== undefined) process.env.TF_NUM_INTRAOP_THREADS = String(threads);
   // The library's own notes, e.g. that the plain backend is registered by two packages.
   tf.env().set('PROD', true);

@@ -25,12 +25,17 @@ export class CompiledKernel {
   /**
    * @param rows  inputs with one row, along the first axis, for each row of the results
    * @param whole other inputs, after those
+   * @param compile whether it pays; by itself where there are many values
    */
-  run(call: RawCall, rows: readonly Held[], whole: readonly Held[] = []): Held[] {
+  run(
+    call: RawCall,
+    rows: readonly Held[],
+    whole: readonly Held[] = [],
+    compile = worthCompiling(rows[0]!.shape),
+  ): Held[] {
     const count = rows[0]!.shape[0]!;
     const graph = this.graph([...rows, ...whole].map(({ dtype }) => dtype));
-    const values = rows[0]!.shape.reduce((product, size) => product * size, 1);
-    if (values < WORTH_COMPILING) return graph.run(call, 'plain', [...rows, ...whole]);
+    if (!compile) return graph.run(call, 'plain', [...rows, ...whole]);
     const padded = paddedRows(count);
     const inputs = rows.map((each) => call.padded(each, 0, padded));
     return graph.run(call, 'compiled', [...inputs, ...whole]).map((each) => call.slice(each, 0, 0, count));
@@ -45,6 +50,10 @@ export class CompiledKernel {
     }
     return loaded;
   }
+}
+
+export function worthCompiling(shape: readonly number[]): boolean {
+  return shape.reduce((product, size) => product * size, 1) >= WORTH_COMPILING;
 }
 
 /** The next multiple of an eighth of the power of two below. */

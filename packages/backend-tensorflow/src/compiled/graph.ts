@@ -20,6 +20,7 @@ const RESULT = {
   Sqrt: 'y',
   Rsqrt: 'y',
   Square: 'y',
+  Log: 'y',
 } as const;
 type Elementwise = keyof typeof RESULT;
 
@@ -106,12 +107,42 @@ export class Graph {
 
   /** Mean over an axis, which stays with length 1. */
   mean(x: Value, axis: number): Value {
-    const name = this.add('Mean', [x, this.axis(axis)], {
-      T: attribute.type(TYPE.float32),
+    return this.reduced('Mean', x, axis);
+  }
+
+  /** Sum over an axis, which stays with length 1. */
+  sum(x: Value, axis: number): Value {
+    return this.reduced('Sum', x, axis);
+  }
+
+  /** The largest value of an axis without its fraction: as integers, whose maximum vectorises where that of floats does not. */
+  wholeMaximum(x: Value, axis: number): Value {
+    return this.cast(this.reduced('Max', this.cast(x, TYPE.int32), axis), TYPE.float32);
+  }
+
+  /** x, or a number where a > b. */
+  unlessGreater(a: Value, b: Value, x: Value, otherwise: number): Value {
+    return this.unless('Greater', a, b, x, otherwise);
+  }
+
+  /** x, or a number where a ≠ b. */
+  unlessDifferent(a: Value, b: Value, x: Value, otherwise: number): Value {
+    return this.unless('NotEqual', a, b, x, otherwise);
+  }
+
+  private unless(op: 'Greater' | 'NotEqual', a: Value, b: Value, x: Value, otherwise: number): Value {
+    const condition = { name: `${this.add(op, [a, b], { T: attribute.type(TYPE.float32) })}:z:0`, dtype: x.dtype };
+    const name = this.add('SelectV2', [condition, this.constant(otherwise), x], { T: attribute.type(x.dtype) });
+    return { name: `${name}:output:0`, dtype: x.dtype };
+  }
+
+  private reduced(op: 'Mean' | 'Sum' | 'Max', x: Value, axis: number): Value {
+    const name = this.add(op, [x, this.axis(axis)], {
+      T: attribute.type(x.dtype),
       Tidx: attribute.type(TYPE.int32),
       keep_dims: attribute.flag(true),
     });
-    return { name: `${name}:output:0`, dtype: TYPE.float32 };
+    return { name: `${name}:output:0`, dtype: x.dtype };
   }
 
   /** The values of an axis in the opposite order. */

@@ -1,7 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { CompiledKernel } from '../compiled/compiled-kernel.js';
 import { heldTensor } from '../held-tensors.js';
-import { TYPE } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
 
 /** Of operands in two formats: f32. */

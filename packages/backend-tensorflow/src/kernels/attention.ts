@@ -1,19 +1,25 @@
 import type { ops } from '@lft/core';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
+import { worthCompiling } from '../compiled/compiled-kernel.js';
 import { heldTensor } from '../held-tensors.js';
 import { type Held, TYPE, type TypeNumber } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
+import { attentionScores } from './attention-scores.js';
 
 interface AttentionAttributes {
   readonly mask: ops.CausalMask;
   readonly scale: number;
 }
-type Tensors = Record<'q' | 'k' | 'v' | 'dy', tf.TensorInfo>;
+type Tensors = Record<'q' | 'k' | 'v' | 'dy' | 'logSum', tf.TensorInfo>;
 
 /** Queries of a block. Keys behind its last query are not multiplied. */
 const BLOCK = 128;
+/** Scores are compiled for numbers of queries and keys that are multiples of this. */
+const STEP = 64;
 /** Scores that may exist at a time: 32 Mi values are 128 MiB. */
 const SCORE_VALUES = 32 * 1024 * 1024;
+/** Behind every other position. */
+const PADDING = 1e9;
 
 /** Queries [from, to) of every row of the batch, and the keys [0, keys) that they may see. */
 export interface Block {
@@ -22,78 +28,150 @@ export interface Block {
   readonly keys: number;
 }
 
-/** @param perQuery scores of a query: batch · heads · keys */
-export function blocksOf(queries: number, keys: number, perQuery: number, limit = SCORE_VALUES): Block[] {
-  const size = Math.max(1, Math.min(BLOCK, Math.floor(limit / perQuery)));
+/**
+ * @param past keys before the first query
+ * @param perQuery scores of a query: batch · heads · keys
+ */
+export function blocksOf(
+  queries: number,
+  keys: number,
+  past: number,
+  perQuery: number,
+  { step = 1, limit = SCORE_VALUES } = {},
+): Block[] {
+  const size = Math.min(BLOCK, Math.max(step, Math.floor(limit / perQuery / step) * step));
   return Array.from({ length: Math.ceil(queries / size) }, (_, i) => {
     const to = Math.min(queries, (i + 1) * size);
-    return { from: i * size, to, keys: keys - queries + to };
+    return { from: i * size, to, keys: Math.min(keys, ceil(past + to, step)) };
   });
 }
 
-/** [B, T, H, D] as [B, H, T, D], in a type. */
-function byHead(call: RawCall, x: tf.TensorInfo, type: TypeNumber): Held {
-  return call.transpose(call.cast(heldTensor(x), type), 0, 2, 1, 3);
-}
+const ceil = (length: number, step: number) => Math.ceil(length / step) * step;
 
-/** A block's part of x [B, H, T, D]: [B, K, H/K·T, D]. The query heads that share a key-value head are stacked. */
-function stacked(call: RawCall, x: Held, { from, to }: Block, kvHeads: number): Held {
-  const [batch, heads, , width] = x.shape as [number, number, number, number];
-  return call.reshape(call.slice(x, 2, from, to - from), batch, kvHeads, (heads / kvHeads) * (to - from), width);
-}
+/** The matrices of a call: by row of the batch and key-value head, with the query heads that share one stacked (G = H/K). */
+class Heads {
+  readonly blocks: readonly Block[];
+  /** bf16 where all are held so. */
+  private readonly type: TypeNumber;
+  private readonly batch: number;
+  private readonly kvHeads: number;
+  private readonly group: number;
+  private readonly compile: boolean;
+  /** Lengths with the padding that compiled scores need. */
+  private readonly queries: number;
+  private readonly keys: number;
 
-/** The inverse of `stacked` and of `byHead` for all blocks. @returns [B, T, H, D] */
-function joined(call: RawCall, parts: readonly Held[], [batch, , heads, width]: readonly number[]): tf.Tensor {
-  const blocks = parts.map((part) => call.reshape(part, batch!, heads!, -1, width!));
-  return call.tensor(call.transpose(call.concat(blocks, 2), 0, 2, 1, 3));
-}
+  constructor(
+    private readonly call: RawCall,
+    { q, k, v }: Tensors,
+    private readonly mask: ops.CausalMask,
+  ) {
+    const [batch, queries, heads] = q.shape as [number, number, number];
+    this.batch = batch;
+    this.kvHeads = k.shape[2]!;
+    this.group = heads / this.kvHeads;
+    this.type = [q, k, v].every((x) => heldTensor(x).dtype === TYPE.bfloat16) ? TYPE.bfloat16 : TYPE.float32;
+    // A few queries over a cache that grows would compile anew for every token.
+    this.compile = queries >= STEP && worthCompiling([batch, heads, queries, mask.keys]);
+    const step = this.compile ? STEP : 1;
+    [this.queries, this.keys] = [ceil(queries, step), ceil(mask.keys, step)];
+    const past = mask.keys - mask.queries;
+    this.blocks = blocksOf(this.queries, this.keys, past, batch * heads * this.keys, { step });
+  }
 
-/** [B or 1, 1, Tq, Tk] f32: without documents one mask serves every row. */
-function maskOf(call: RawCall, mask: ops.CausalMask): Held | undefined {
-  if (mask.seesAll) return undefined;
-  const rows = Array.from({ length: mask.segments ? mask.batch : 1 }, (_, row) => heldTensor(mask.row(row)));
-  return call.reshape(call.concat(rows, 0), rows.length, 1, mask.queries, mask.keys);
-}
+  /** [B, T, H, D] as [B, H, T, D], padded. */
+  ofQueries(x: tf.TensorInfo): Held {
+    return this.call.padded(this.byHead(x), 2, this.queries);
+  }
 
-/** softmax(q·kᵀ + mask) for a block: [B, K, G·T, keys] f32. */
-function probabilities(call: RawCall, q: Held, k: Held, mask: Held | undefined, { from, to, keys }: Block): Held {
-  const scores = call.cast(call.product(q, k, { transposeB: true }), TYPE.float32);
-  if (!mask) return call.softmax(scores);
-  const seen = call.slice(call.slice(mask, 2, from, to - from), 3, 0, keys);
-  const heads = call.reshape(scores, q.shape[0]!, -1, to - from, keys);
-  return call.reshape(call.softmax(call.binary('AddV2', heads, seen)), ...scores.shape);
-}
+  ofKeys(x: tf.TensorInfo): Held {
+    return this.call.padded(this.byHead(x), 2, this.keys);
+  }
 
-/** bf16 where all are held so. */
-function commonType(...tensors: readonly tf.TensorInfo[]): TypeNumber {
-  return tensors.every((x) => heldTensor(x).dtype === TYPE.bfloat16) ? TYPE.bfloat16 : TYPE.float32;
-}
+  private byHead(x: tf.TensorInfo): Held {
+    return this.call.transpose(this.call.cast(heldTensor(x), this.type), 0, 2, 1, 3);
+  }
 
-function geometry(q: tf.TensorInfo, k: tf.TensorInfo) {
-  const [batch, queries, heads] = q.shape as [number, number, number];
-  const [, keys, kvHeads] = k.shape as [number, number, number];
-  return { keys, kvHeads, blocks: blocksOf(queries, keys, batch * heads * keys) };
+  /** A block's part of what has a row for every query: [B, H, T, n] to [B, K, G·T, n]. */
+  stacked(part: RawCall, x: Held, { from, to }: Block): Held {
+    return part.reshape(part.slice(x, 2, from, to - from), this.batch, this.kvHeads, -1, x.shape[3]!);
+  }
+
+  /** The inverse of `stacked`, for all blocks, without padding. */
+  unstacked(parts: readonly Held[]): Held {
+    const { call, batch, kvHeads, group, mask } = this;
+    const blocks = parts.map((x) => call.reshape(x, batch, kvHeads * group, -1, x.shape[3]!));
+    return call.slice(call.concat(blocks, 2), 2, 0, mask.queries);
+  }
+
+  /** [B, H, T, D] with or without padding as [B, T, H, D]. */
+  tensor(x: Held, length: number): tf.Tensor {
+    const { call } = this;
+    return call.tensor(call.transpose(call.slice(call.cast(x, this.type), 2, 0, length), 0, 2, 1, 3));
+  }
+
+  /** Runs the kernel of a block's scores. @param rows what stands before documents and positions in its inputs */
+  scores(part: RawCall, which: 'probabilities' | 'gradients', block: Block, rows: readonly Held[], scale: number) {
+    const whole = [...this.positions(part, block), part.upload([], TYPE.float32, Float32Array.of(scale))];
+    const documents = this.documents(part, block);
+    const kernel = attentionScores[documents.length > 0 ? (`${which}OfDocuments` as const) : which];
+    return kernel.run(part, [...rows, ...documents], whole, this.compile);
+  }
+
+  /** Of the stacked queries [G·T, 1] and of the keys [keys]. */
+  private positions(part: RawCall, { from, to, keys }: Block): Held[] {
+    const { mask, group } = this;
+    const past = mask.keys - mask.queries;
+    const at = Float32Array.from({ length: group * (to - from) }, (_, i) => {
+      const query = from + (i % (to - from));
+      return query < mask.queries ? past + query : PADDING;
+    });
+    const key = Float32Array.from({ length: keys }, (_, i) => (i < mask.keys ? i : PADDING));
+    return [part.upload([at.length, 1], TYPE.float32, at), part.upload([keys], TYPE.float32, key)];
+  }
+
+  /** Of the stacked queries [B, 1, G·T, 1] and of the keys [B, 1, 1, keys]; none where every row is one. */
+  private documents(part: RawCall, { from, to, keys }: Block): Held[] {
+    const { mask, group, batch } = this;
+    const { segments } = mask;
+    if (!segments) return [];
+    const rows = group * (to - from);
+    const past = mask.keys - mask.queries;
+    const at = (row: number, position: number) => segments[row * mask.keys + Math.min(position, mask.keys - 1)]!;
+    const ofQueries = Float32Array.from({ length: batch * rows }, (_, i) =>
+      at(Math.floor(i / rows), past + from + (i % (to - from))),
+    );
+    const ofKeys = Float32Array.from({ length: batch * keys }, (_, i) => at(Math.floor(i / keys), i % keys));
+    return [
+      part.upload([batch, 1, rows, 1], TYPE.float32, ofQueries),
+      part.upload([batch, 1, 1, keys], TYPE.float32, ofKeys),
+    ];
+  }
 }
 
 /**
  * LftAttention: products by row of the batch and head, a block of queries at a time.
- * @returns [B, Tq, H, D], and [1] in place of the scores' log-sums, which the gradient here does not use
+ * @returns [B, Tq, H, D], and log Σ e^score [B, H, Tq]
  */
-export function attention({ q, k, v }: Tensors, { mask, scale }: AttentionAttributes): tf.Tensor[] {
+export function attention(inputs: Tensors, { mask, scale }: AttentionAttributes): tf.Tensor[] {
   return RawCall.run((call) => {
-    const type = commonType(q, k, v);
-    const { kvHeads, blocks } = geometry(q, k);
-    const [ks, vs] = [byHead(call, k, type), byHead(call, v, type)];
-    const qs = call.scaled(byHead(call, q, type), scale);
-    const rows = maskOf(call, mask);
-    const outputs = blocks.map((block) =>
+    const heads = new Heads(call, inputs, mask);
+    const [q, k, v] = [heads.ofQueries(inputs.q), heads.ofKeys(inputs.k), heads.ofKeys(inputs.v)];
+    const outputs: Held[] = [];
+    const logSums: Held[] = [];
+    for (const block of heads.blocks) {
+      // The scores of a block are freed before the next.
       RawCall.run((part) => {
-        const keys = part.slice(ks, 2, 0, block.keys);
-        const p = probabilities(part, stacked(part, qs, block, kvHeads), keys, rows, block);
-        return call.own(part.release(part.product(part.cast(p, type), part.slice(vs, 2, 0, block.keys))));
-      }),
-    );
-    return [joined(call, outputs, q.shape), tf.zeros([1])];
+        const [keys, values] = [part.slice(k, 2, 0, block.keys), part.slice(v, 2, 0, block.keys)];
+        const s = part.product(heads.stacked(part, q, block), keys, { transposeB: true });
+        const [p, logSum] = heads.scores(part, 'probabilities', block, [s], scale);
+        outputs.push(part.handOver(part.product(p!, values), call));
+        logSums.push(part.handOver(logSum!, call));
+      });
+    }
+    const [batch, queries, count] = inputs.q.shape as [number, number, number];
+    const logSum = call.reshape(heads.unstacked(logSums), batch, count, queries);
+    return [heads.tensor(heads.unstacked(outputs), queries), call.tensor(logSum)];
   });
 }
 
@@ -101,36 +179,38 @@ export function attention({ q, k, v }: Tensors, { mask, scale }: AttentionAttrib
  * LftAttentionGradients: all three, since they share the probabilities, which are computed again.
  * @returns dq [B, Tq, H, D], dk and dv [B, Tk, K, D]
  */
-export function attentionGradients({ q, k, v, dy }: Tensors, { mask, scale }: AttentionAttributes): tf.Tensor[] {
+export function attentionGradients(inputs: Tensors, { mask, scale }: AttentionAttributes): tf.Tensor[] {
   return RawCall.run((call) => {
-    const type = commonType(q, k, v);
-    const { keys, kvHeads, blocks } = geometry(q, k);
-    const [ks, vs, ds] = [byHead(call, k, type), byHead(call, v, type), byHead(call, dy, type)];
-    const qs = call.scaled(byHead(call, q, type), scale);
-    const rows = maskOf(call, mask);
+    const heads = new Heads(call, inputs, mask);
+    const [q, d] = [heads.ofQueries(inputs.q), heads.ofQueries(inputs.dy)];
+    const [k, v] = [heads.ofKeys(inputs.k), heads.ofKeys(inputs.v)];
+    const [batch, count, queries] = inputs.logSum.shape as [number, number, number];
+    const logSum = call.padded(call.reshape(call.wide(inputs.logSum), batch, count, queries, 1), 2, q.shape[2]!);
     const dqs: Held[] = [];
     let [dk, dv]: (Held | undefined)[] = [];
-    for (const block of blocks) {
+    for (const block of heads.blocks) {
       RawCall.run((part) => {
-        const [bq, bd] = [stacked(part, qs, block, kvHeads), stacked(part, ds, block, kvHeads)];
-        const [bk, bv] = [part.slice(ks, 2, 0, block.keys), part.slice(vs, 2, 0, block.keys)];
-        const p = probabilities(part, bq, bk, rows, block);
-        // dS = P∘(dP − rowsum(dP∘P)), dP = dO·Vᵀ
-        const dp = part.cast(part.product(bd, bv, { transposeB: true }), TYPE.float32);
-        const sums = part.sum(part.binary('Mul', dp, p), 3, true);
-        const dScores = part.cast(part.binary('Mul', p, part.binary('Sub', dp, sums)), type);
-        const keep = (held: Held) => call.own(part.release(held));
+        const [bq, bd] = [heads.stacked(part, q, block), heads.stacked(part, d, block)];
+        const [keys, values] = [part.slice(k, 2, 0, block.keys), part.slice(v, 2, 0, block.keys)];
+        const s = part.product(bq, keys, { transposeB: true });
+        const dp = part.product(bd, values, { transposeB: true });
+        const rows = [s, dp, heads.stacked(part, logSum, block)];
+        const [p, ds] = heads.scores(part, 'gradients', block, rows, scale);
         /** Adds the block's part to a sum over blocks in f32. */
         const added = (sum: Held | undefined, x: Held) => {
-          const whole = part.padded(part.cast(x, TYPE.float32), 2, keys);
-          return keep(sum ? part.binary('AddV2', sum, whole) : whole);
+          if (heads.blocks.length === 1) return part.handOver(x, call);
+          const whole = part.padded(part.cast(x, TYPE.float32), 2, k.shape[2]!);
+          return part.handOver(sum ? part.binary('AddV2', sum, whole) : whole, call);
         };
-        dqs.push(keep(part.scaled(part.product(dScores, bk), scale)));
-        dk = added(dk, part.product(dScores, bq, { transposeA: true }));
-        dv = added(dv, part.product(part.cast(p, type), bd, { transposeA: true }));
+        dqs.push(part.handOver(part.product(ds!, keys), call));
+        dk = added(dk, part.product(ds!, bq, { transposeA: true }));
+        dv = added(dv, part.product(p!, bd, { transposeA: true }));
       });
     }
-    const byToken = (x: Held) => call.tensor(call.transpose(call.cast(x, type), 0, 2, 1, 3));
-    return [joined(call, dqs, q.shape), byToken(dk!), byToken(dv!)];
+    return [
+      heads.tensor(heads.unstacked(dqs), mask.queries),
+      heads.tensor(dk!, mask.keys),
+      heads.tensor(dv!, mask.keys),
+    ];
   });
 }

@@ -122,6 +122,17 @@ whereInstalled('the kernels give the reference’s value and gradients, and leav
     },
     { name: 'one query with past keys', batch: 2, queries: 1, keys: 4, heads: 4, kvHeads: 2 },
     { name: 'queries with past keys', batch: 1, queries: 2, keys: 5, heads: 2, kvHeads: 2 },
+    { name: 'compiled, with padding', batch: 1, queries: 150, keys: 150, heads: 4, kvHeads: 2 },
+    { name: 'compiled, with past keys', batch: 2, queries: 70, keys: 200, heads: 2, kvHeads: 1 },
+    {
+      name: 'compiled, documents',
+      batch: 2,
+      queries: 130,
+      keys: 130,
+      heads: 2,
+      kvHeads: 1,
+      segments: Int32Array.from({ length: 260 }, (_, i) => (i > 250 ? -1 : Math.floor(i / 50))),
+    },
   ])('attention: $name', async ({ batch, queries, keys, heads, kvHeads, segments }) => {
     const shapes = { q: [batch, queries, heads, 4], k: [batch, keys, kvHeads, 4], v: [batch, keys, kvHeads, 4] };
     // As in a pass: one mask, alive until the backward is done.
@@ -158,6 +169,34 @@ whereInstalled('the kernels give the reference’s value and gradients, and leav
     );
   });
 
+  test('compiled: norm, rotary, swiglu and sums of many rows, whose number is padded', async () => {
+    const rows = 530;
+    await compare({ x: [rows, 72], w: [72] }, ({ x, w }) => ops.rmsNorm(x as tf.Tensor2D, w as tf.Tensor1D, 1e-5), F32);
+    await compare(
+      { gate: [rows, 72], up: [rows, 72] },
+      ({ gate, up }) => ops.swiglu(gate as tf.Tensor2D, up as tf.Tensor2D),
+      F32,
+    );
+    await compare(
+      { x: [rows, 72] },
+      ({ x }) => ops.rotary(x as tf.Tensor2D, tf.fill([rows, 1, 24], 0.8), tf.fill([rows, 1, 24], 0.6)),
+      F32,
+    );
+  });
+
+  test('activations beside a bf16 weight are held in bf16, and pass through every op so', () =>
+    compare(
+      { x: [530, 16], a: [2, 16], b: [24, 2], norm: [16] },
+      ({ x, a, b, norm }) => {
+        const normed = ops.rmsNorm(x as tf.Tensor2D, norm as tf.Tensor1D, 1e-5, 'bf16');
+        const gate = ops.linear(normed, frozen.bf16);
+        const up = ops.lowRankUpdate(ops.linear(normed, frozen.bf16), normed, a as tf.Tensor2D, b as tf.Tensor2D, 2);
+        const turned = ops.rotary(up, tf.fill([530, 1, 8], 0.8), tf.fill([530, 1, 8], 0.6));
+        return ops.add(ops.swiglu(gate, turned), tf.tile(tf.slice(x, [0, 0], [530, 8]), [1, 3]));
+      },
+      2 * BF16,
+    ));
+
   test('other backends keep their own gradients', async () => {
     await useTensorFlow();
     evaluate({ x: [7, 16] }, ({ x }) => ops.linear(x as tf.Tensor2D, frozen.bf16));
@@ -171,11 +210,12 @@ whereInstalled('the kernels give the reference’s value and gradients, and leav
 });
 
 test('attention in blocks: the keys that a block may see, and fewer queries where scores are many', () => {
-  expect(blocksOf(300, 310, 1)).toEqual([
+  expect(blocksOf(300, 310, 10, 1)).toEqual([
     { from: 0, to: 128, keys: 138 },
     { from: 128, to: 256, keys: 266 },
     { from: 256, to: 300, keys: 310 },
   ]);
-  expect(blocksOf(3, 3, 20, 50).map(({ to }) => to)).toEqual([2, 3]);
-  expect(blocksOf(2, 2, 20, 5)).toHaveLength(2);
+  expect(blocksOf(192, 256, 5, 1, { step: 64 }).map(({ keys }) => keys)).toEqual([192, 256]);
+  expect(blocksOf(3, 3, 0, 20, { limit: 50 }).map(({ to }) => to)).toEqual([2, 3]);
+  expect(blocksOf(2, 2, 0, 20, { limit: 5 })).toHaveLength(2);
 });

@@ -45,7 +45,7 @@ export function linearCrossEntropy(
     for (const [begin, size] of chunks(h.shape[0]!, rows)) {
       // The logits of a chunk are freed before the next.
       RawCall.run((part) => {
-        const keep = (held: Held) => call.own(part.release(held));
+        const keep = (held: Held) => part.handOver(held, call);
         const x = part.slice(h, 0, begin, size);
         const labels = part.upload([size], TYPE.int32, targets.slice(begin, begin + size));
         const kernel = gradients === 'none' ? losses : lossesAndGradients;
