@@ -1,7 +1,7 @@
 import os from 'node:os';
-import { LftError } from '@lft/core';
+import { backendPackage, LftError, OPTIONAL_BACKENDS } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { BACKENDS, type BackendFacts, backendPackage, startBackend } from '../backends.js';
+import { BACKENDS, type BackendFacts, packageFolders, startBackend } from '../backends.js';
 import { findPlugin, knownPlugins, type PluginKind } from '../plugins/find-plugin.js';
 import { bytesText } from '../terminal/numbers.js';
 import type { Output } from '../terminal/output.js';
@@ -87,18 +87,14 @@ function checkNode(): Finding {
   };
 }
 
-async function checkBackend(backend: BackendFacts): Promise<Finding> {
-  const { name, about, package: packageName } = backend;
-  if (packageName && !(await backendPackage(backend).catch(() => true))) {
-    return { name, works: false, state: 'not installed', remedy: `npm i ${packageName}` };
-  }
+async function checkBackend({ name, about }: BackendFacts): Promise<Finding> {
   try {
     await startBackend(name);
     const started = performance.now();
     const wrong = await wrongResult();
     if (wrong) return { name, works: false, state: `computes wrongly: ${wrong}`, remedy: 'use another backend' };
     const took = Math.ceil(performance.now() - started);
-    return { name, works: true, state: `works (${took} ms)`, remedy: (await describeBackend(backend)) ?? about };
+    return { name, works: true, state: `works (${took} ms)`, remedy: (await describeBackend(name)) ?? about };
   } catch (error) {
     const { state: why, remedy: what } = (LftError.is(error) ? error.facts : {}) as Partial<Finding>;
     if (why && what) return { name, works: false, state: why, remedy: what };
@@ -106,16 +102,17 @@ async function checkBackend(backend: BackendFacts): Promise<Finding> {
       ? error.message.replace(/^backend "[^"]*":? /, '')
       : String((error as Error).message ?? error);
     const first = message.split('\n')[0]!;
-    const remedy = packageName ? `reinstall ${packageName}` : 'reinstall lft';
+    const remedy = `reinstall ${OPTIONAL_BACKENDS[name]?.package ?? 'lft'}`;
     return { name, works: false, state: first.length > 60 ? `${first.slice(0, 59)}…` : first, remedy };
   }
 }
 
 /** What the backend's package says of itself on this machine. */
-async function describeBackend(backend: BackendFacts): Promise<string | undefined> {
-  if (!backend.describe) return undefined;
-  const module = (await backendPackage(backend)) as Record<string, (() => string) | undefined> | undefined;
-  return module?.[backend.describe]?.();
+async function describeBackend(name: string): Promise<string | undefined> {
+  const describe = OPTIONAL_BACKENDS[name]?.describe;
+  if (!describe) return undefined;
+  const found = await backendPackage(name, packageFolders());
+  return (found?.[describe] as (() => string) | undefined)?.();
 }
 
 /** A product and its gradient, whose values are known. */

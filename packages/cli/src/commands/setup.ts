@@ -1,5 +1,5 @@
-import { LftError } from '@lft/core';
-import { BACKENDS, backendPackage } from '../backends.js';
+import { backendPackage, LftError } from '@lft/core';
+import { packageFolders } from '../backends.js';
 import type { DefineCommand } from './command.js';
 
 const EXAMPLES = `
@@ -14,7 +14,8 @@ Examples:
   lft setup tensorflow --library venv/lib/python3.11/site-packages/tensorflow
 `;
 
-const TENSORFLOW = BACKENDS.find(({ name }) => name === 'tensorflow')!;
+const TENSORFLOW = 'tensorflow';
+const PACKAGE = '@lft/backend-tensorflow';
 
 export const define: DefineCommand = (command, { output }) => {
   command
@@ -27,19 +28,17 @@ export const define: DefineCommand = (command, { output }) => {
     .option('--json', 'one JSON object on stdout')
     .addHelpText('after', EXAMPLES)
     .action(async (backend: string, { gpu, tensorflow, library }: SetupFlags) => {
-      if (backend !== TENSORFLOW.name) {
+      if (backend !== TENSORFLOW) {
         throw new LftError(
           'options-invalid',
           `there is nothing to set up for "${backend}": the one that needs it is tensorflow`,
         );
       }
-      const module = (await backendPackage(TENSORFLOW)) as TensorFlowModule | undefined;
+      const module = (await backendPackage(TENSORFLOW, packageFolders())) as TensorFlowModule | undefined;
       if (!module) {
-        throw new LftError(
-          'backend-unavailable',
-          `${TENSORFLOW.package} is not installed: npm i ${TENSORFLOW.package}, and once more`,
-          { package: TENSORFLOW.package },
-        );
+        throw new LftError('backend-unavailable', `${PACKAGE} is not installed: npm i ${PACKAGE}, and once more`, {
+          package: PACKAGE,
+        });
       }
       const flags = { gpu, tensorflow, library };
       const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined));

@@ -1,53 +1,89 @@
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { LftError } from '../errors/lft-error.js';
 
-/** Backends in packages of their own: the package, and the function in it that makes the backend the current one. */
-const PACKAGES: { readonly [name: string]: readonly [packageName: string, start: string] } = {
-  native: ['@lft/backend-native', 'useNative'],
-  tensorflow: ['@lft/backend-tensorflow', 'useTensorFlow'],
+/** A backend in a package of its own. The core never depends on these packages. */
+export interface OptionalBackend {
+  readonly package: string;
+  /** The function of the package that makes it the current backend. */
+  readonly start: string;
+  /** The function of the package that tells in words what it is on this machine, once it has started. */
+  readonly describe?: string;
+}
+
+export const OPTIONAL_BACKENDS: Readonly<Record<string, OptionalBackend>> = {
+  native: { package: '@lft/backend-native', start: 'useNative', describe: 'describeNative' },
+  tensorflow: { package: '@lft/backend-tensorflow', start: 'useTensorFlow' },
+  webgpu: { package: '@lft/backend-webgpu', start: 'useWebGpu', describe: 'describeWebGpu' },
 };
 
-export const OPTIONAL_BACKENDS: readonly string[] = Object.keys(PACKAGES);
+/** Where the program's own project has its packages. */
+const projectFolders = () => [process.cwd()];
 
-/** The file of the backend's package as the program's own project has it, or undefined. The core never depends on these packages. */
-function resolve(packageName: string): string | undefined {
-  try {
-    return createRequire(path.join(process.cwd(), 'package.json')).resolve(packageName);
-  } catch {
-    return undefined;
+/**
+ * The package of an optional backend, from the first of the folders that has it; undefined where none has.
+ * @throws LftError backend-unavailable when the package is there and cannot be loaded
+ */
+export async function backendPackage(
+  name: string,
+  folders: readonly string[] = projectFolders(),
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const packageName = OPTIONAL_BACKENDS[name]!.package;
+  for (const folder of folders) {
+    let manifest: string;
+    try {
+      manifest = createRequire(path.join(folder, 'package.json')).resolve(`${packageName}/package.json`);
+    } catch {
+      continue;
+    }
+    try {
+      return (await import(pathToFileURL(entryBeside(manifest)).href)) as Readonly<Record<string, unknown>>;
+    } catch (cause) {
+      throw new LftError(
+        'backend-unavailable',
+        `backend "${name}": ${packageName} is installed and cannot be loaded: ${(cause as Error).message}`,
+        { backend: name, package: packageName },
+        { cause },
+      );
+    }
   }
+  return undefined;
+}
+
+/** The entry of this library's own format: the other one would bring a second copy of the core. */
+function entryBeside(manifest: string): string {
+  const { exports } = JSON.parse(readFileSync(manifest, 'utf8')) as {
+    exports: { '.': Record<'import' | 'require', { default: string }> };
+  };
+  const format = typeof module === 'undefined' ? 'import' : 'require';
+  return path.join(path.dirname(manifest), exports['.'][format].default);
 }
 
 /**
- * Starts a backend of a package that the project may have.
- * @throws LftError backend-unavailable when the package is not installed, and what the package throws when it does not work here
+ * Starts an optional backend.
+ * @throws LftError backend-unavailable when the package is missing or cannot be loaded, and what the package throws when it does not work here
  */
-export async function startOptionalBackend(name: string): Promise<string> {
-  const [packageName, start] = PACKAGES[name]!;
-  const file = resolve(packageName);
-  if (!file) {
+export async function startOptionalBackend(name: string, folders?: readonly string[]): Promise<string> {
+  const { package: packageName, start } = OPTIONAL_BACKENDS[name]!;
+  const found = await backendPackage(name, folders);
+  if (!found) {
     throw new LftError(
       'backend-unavailable',
-      `backend "${name}" is not installed in ${process.cwd()}: npm install ${packageName}, or use wasm, which needs nothing`,
-      { backend: name, package: packageName },
+      `backend "${name}" is not installed: npm i ${packageName}, or use wasm, which needs nothing. lft doctor shows what works here.`,
+      { backend: name, package: packageName, state: 'not installed', remedy: `npm i ${packageName}` },
     );
   }
-  const module = (await import(pathToFileURL(file).href)) as Record<string, unknown> & {
-    default?: Record<string, unknown>;
-  };
-  const useIt = (module[start] ?? module.default?.[start]) as () => Promise<string>;
-  return useIt();
+  return (found[start] as () => Promise<string>)();
 }
 
 /** The fastest of the optional backends that works here, started; undefined where none does. */
 export async function startFastest(): Promise<string | undefined> {
-  if (!resolve(PACKAGES.native![0])) return undefined;
   try {
     return await startOptionalBackend('native');
   } catch (error) {
-    // Built for another machine, or not built: the bundled backend does the same work.
+    // Not there, built for another machine, or not built: the bundled backend does the same work.
     if (LftError.is(error)) return undefined;
     throw error;
   }

@@ -11,20 +11,23 @@ const BUNDLED: { readonly [name: string]: () => Promise<unknown> } = {
 
 /**
  * Makes a backend of the tensor library the current one.
- * @param name `wasm` (the default: nothing to compile, runs anywhere), `cpu` (plain JavaScript, for tests), or a backend that the caller registered
+ * @param name `wasm` (the default: nothing to compile, runs anywhere), `cpu` (plain JavaScript, for tests), one of a package of its own
+ *   (`native`, `tensorflow`, `webgpu`), or a backend that the caller registered
+ * @param folders where such a package is looked for; by itself as the working directory's project has it
  * @returns the backend's name
  * @throws LftError backend-unavailable
  */
-export async function useBackend(name = 'wasm'): Promise<string> {
+export async function useBackend(name = 'wasm', folders?: readonly string[]): Promise<string> {
   // The plain JavaScript backend advertises another package on first use; doctor gives such advice here.
   tf.env().set('PROD', true);
-  if (OPTIONAL_BACKENDS.includes(name) && !tf.engine().registryFactory[name]) return startOptionalBackend(name);
+  if (Object.hasOwn(OPTIONAL_BACKENDS, name) && !tf.engine().registryFactory[name])
+    return startOptionalBackend(name, folders);
   const load = BUNDLED[name];
   if (load && !tf.engine().registryFactory[name]) await load();
   if (!tf.engine().registryFactory[name]) {
     throw new LftError(
       'backend-unavailable',
-      `no backend "${name}": there is ${[...new Set([...Object.keys(BUNDLED), ...OPTIONAL_BACKENDS, ...Object.keys(tf.engine().registryFactory)])].join(', ')}. Import the package that brings it before it is used.`,
+      `no backend "${name}": there is ${[...new Set([...Object.keys(BUNDLED), ...Object.keys(OPTIONAL_BACKENDS), ...Object.keys(tf.engine().registryFactory)])].join(', ')}. Import the package that brings it before it is used.`,
       { backend: name },
     );
   }
