@@ -30,15 +30,19 @@ async function check(title, action) {
   if ((await step(title, action)) !== 0) fail(title);
 }
 
-/** What the tests may use when the machine has it: the Python reference, TensorFlow for Node and a browser. */
+/** What the tests may use when the machine has it: the Python reference, TensorFlow and WebGPU for Node, and a browser. */
 function optionalTools() {
   const cache = process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache');
   const judge = path.join(cache, 'lft', 'judge');
   const tensorflow = path.join(cache, 'lft', 'tensorflow-node');
+  const webgpu = path.join(cache, 'lft', 'webgpu-node');
+  const drivers = ['/usr/lib/chromium', '/usr/lib/chromium-browser', '/opt/google/chrome'];
   const browsers = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
   const found = {
     LFT_JUDGE_PYTHON: existsSync(path.join(judge, 'ready')) ? path.join(judge, 'bin', 'python') : undefined,
     LFT_TENSORFLOW: existsSync(path.join(tensorflow, 'ready')) ? tensorflow : undefined,
+    LFT_WEBGPU: existsSync(path.join(webgpu, 'ready')) ? webgpu : undefined,
+    LFT_SWIFTSHADER: drivers.find((folder) => existsSync(path.join(folder, 'vk_swiftshader_icd.json'))),
     LFT_CHROMIUM: browsers.find((browser) => existsSync(browser)),
   };
   return Object.fromEntries(Object.entries(found).filter(([name, value]) => value && !process.env[name]));

@@ -2,7 +2,6 @@ export { accumulate } from './accumulate.js';
 export { type AdamWHyper, type AdamWSlot, adamwStep } from './adamw-step.js';
 export { add } from './add.js';
 export { attention } from './attention.js';
-export { batchedAttention, batchedAttentionGradients } from './batched-attention.js';
 export { CausalMask } from './causal-mask.js';
 export { type Op, runOp } from './define-op.js';
 export { dropout } from './dropout.js';

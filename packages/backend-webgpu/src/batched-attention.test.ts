@@ -1,18 +1,21 @@
+import { keyedRandom, ops, useBackend } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { draws } from '../__testing__/op-laws.js';
-import { useBackend } from '../backend/use-backend.js';
-import { attention } from './attention.js';
 import { attentionParts, batchedAttention, batchedAttentionGradients } from './batched-attention.js';
-import { CausalMask } from './causal-mask.js';
 
 test('value and gradients are those of the reference, to rounding', async () => {
   await useBackend('cpu');
   const [B, T, H, K, D] = [2, 5, 4, 2, 3];
-  const mask = new CausalMask(B, T, T, Int32Array.from([0, 0, 0, 1, 1, 0, 0, 0, 0, -1]));
-  const make = (name: string, heads: number) => tf.tensor4d(draws(name, [B, T, heads, D]), [B, T, heads, D]);
+  const mask = new ops.CausalMask(B, T, T, Int32Array.from([0, 0, 0, 1, 1, 0, 0, 0, 0, -1]));
+  const make = (name: string, heads: number): tf.Tensor4D => {
+    const random = keyedRandom(5, name);
+    return tf.tensor4d(
+      Float32Array.from({ length: B * T * heads * D }, () => random.normal()),
+      [B, T, heads, D],
+    );
+  };
   const [q, k, v, dy] = [make('q', H), make('k', K), make('v', K), make('dy', H)];
   const attributes = { mask, scale: 0.7 };
-  const expected = tf.engine().gradients(() => tf.sum(tf.mul(attention(q, k, v, mask, 0.7), dy)), [q, k, v]);
+  const expected = tf.engine().gradients(() => tf.sum(tf.mul(ops.attention(q, k, v, mask, 0.7), dy)), [q, k, v]);
   const gradients = batchedAttentionGradients({ q, k, v, dy }, attributes);
   const value = tf.sum(tf.mul(batchedAttention({ q, k, v }, attributes)[0]!, dy));
   const largest = [value, ...gradients].map((actual, i) => {

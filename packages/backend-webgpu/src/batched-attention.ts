@@ -1,8 +1,8 @@
+import type { ops } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { CausalMask } from './causal-mask.js';
 
 interface AttentionAttributes {
-  readonly mask: CausalMask;
+  readonly mask: ops.CausalMask;
   readonly scale: number;
 }
 
@@ -59,7 +59,7 @@ function joined(parts: tf.Tensor[][]): tf.Tensor {
 }
 
 /** [rows or 1, 1, Tq, Tk] */
-function maskOf({ row, rows }: Part, mask: CausalMask): tf.Tensor {
+function maskOf({ row, rows }: Part, mask: ops.CausalMask): tf.Tensor {
   // Without documents one mask serves every row.
   const own = Array.from({ length: mask.segments ? rows : 1 }, (_, i) => mask.row(row + i));
   return tf.expandDims(tf.stack(own), 1);
@@ -83,7 +83,8 @@ function partsOf(q: tf.Tensor, k: tf.Tensor): Part[][] {
 }
 
 /**
- * A kernel for LftAttention where batched products are fast: over rows of the batch and heads, in parts.
+ * LftAttention: batched products over rows of the batch and heads, in parts. Every product is a dispatch, and the reference has one for
+ * each head.
  * @returns [B, Tq, H, D], and [1] in place of the scores' log-sums, which the gradient here does not use
  */
 export function batchedAttention(inputs: tf.NamedTensorInfoMap, attributes: AttentionAttributes): tf.Tensor[] {
@@ -101,7 +102,7 @@ export function batchedAttention(inputs: tf.NamedTensorInfoMap, attributes: Atte
 }
 
 /**
- * The kernel for LftAttentionGradients beside it: all three, since they share the probabilities, which are computed again.
+ * LftAttentionGradients: all three, since they share the probabilities, which are computed again.
  * @returns dq [B, Tq, H, D], dk and dv [B, Tk, K, D]
  */
 export function batchedAttentionGradients(inputs: tf.NamedTensorInfoMap, attributes: AttentionAttributes): tf.Tensor[] {

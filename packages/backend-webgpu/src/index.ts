@@ -1,0 +1,1 @@
+export { describeWebGpu, useWebGpu, type WebGpuOptions, webGpuOptions } from './use-webgpu.js';
