@@ -109,7 +109,8 @@ async function buildStatic(target, out, work) {
   const exports = path.join(work, 'exports.map');
   writeFileSync(exports, '{ global: napi_register_module_v1; node_api_module_get_api_version_v1; local: *; };\n');
   const link = ['-shared', '-nodefaultlibs', '-s', '-Wl,--gc-sections', `-Wl,--version-script=${exports}`];
-  const own = ['-Wl,-Bstatic', '-lstdc++', '-Wl,-Bdynamic', '-lc_nonshared'];
+  // oneDNN's classes refer to this weakly, which alone brings nothing out of an archive.
+  const own = ['-Wl,--undefined=__cxa_pure_virtual', '-Wl,-Bstatic', '-lstdc++', '-Wl,-Bdynamic', '-lc_nonshared'];
   const system = [...(await glibcStubs(work, target)), '-lgcc', '-l:libgcc_s.so.1'];
   await must(target.cxx, [...link, ...objects, library, ...own, ...system, '-o', addon], 'The link failed.');
   await assertPortable(addon, target);
