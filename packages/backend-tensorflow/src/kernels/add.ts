@@ -1,16 +1,13 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { CompiledKernel } from '../compiled/compiled-kernel.js';
 import { heldTensor } from '../held-tensors.js';
+import { TYPE } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
-
-/** Of operands in two formats: f32. */
-const mixed = new CompiledKernel((graph, a, b) => [graph.run('AddV2', graph.wide(a!), graph.wide(b!))]);
 
 function sum(a: tf.TensorInfo, b: tf.TensorInfo): tf.Tensor {
   return RawCall.run((call) => {
     const [left, right] = [heldTensor(a), heldTensor(b)];
-    if (left.dtype === right.dtype) return call.tensor(call.binary('AddV2', left, right));
-    return call.tensor(mixed.run(call, [left, right])[0]!);
+    const type = left.dtype === right.dtype ? left.dtype : TYPE.float32;
+    return call.tensor(call.binary('AddV2', call.cast(left, type), call.cast(right, type)));
   });
 }
 

@@ -192,10 +192,34 @@ whereInstalled('the kernels give the reference’s value and gradients, and leav
         const gate = ops.linear(normed, frozen.bf16);
         const up = ops.lowRankUpdate(ops.linear(normed, frozen.bf16), normed, a as tf.Tensor2D, b as tf.Tensor2D, 2);
         const turned = ops.rotary(up, tf.fill([530, 1, 8], 0.8), tf.fill([530, 1, 8], 0.6));
-        return ops.add(ops.swiglu(gate, turned), tf.tile(tf.slice(x, [0, 0], [530, 8]), [1, 3]));
+        return ops.add(ops.swiglu(gate, turned), tf.tile(tf.slice(x!, [0, 0], [530, 8]), [1, 3]));
       },
       2 * BF16,
     ));
+
+  test.each(['torch', 'hf_legacy'] as const)('AdamW, %s: parameters and moments in place', async (variant) => {
+    const step = (shape: number[]) => {
+      const parts = ['parameter', 'm', 'v'].map((name) => {
+        const values = draws(name, shape);
+        return tf.variable(tf.tensor(name === 'v' ? values.map(Math.abs) : values, shape));
+      });
+      const [parameter, m, v] = parts as [tf.Variable, tf.Variable, tf.Variable];
+      const gradient = tf.tensor(draws('gradient', shape), shape);
+      const slot = { parameter, m, v, gradient, step: 3, learningRate: 0.1, weightDecay: 0.2 };
+      ops.adamwStep([slot], { beta1: 0.9, beta2: 0.99, epsilon: 1e-3, variant });
+      const results = parts.map((part) => part.dataSync() as Float32Array);
+      tf.dispose([...parts, gradient]);
+      return results;
+    };
+    for (const shape of [[3, 5], [], [530, 72]]) {
+      await useBackend('cpu');
+      const expected = step(shape);
+      await useTensorFlow();
+      step(shape).forEach((values, i) => {
+        expect(difference(values, expected[i]!)).toBeLessThan(F32);
+      });
+    }
+  });
 
   test('other backends keep their own gradients', async () => {
     await useTensorFlow();

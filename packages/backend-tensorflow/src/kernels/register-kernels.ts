@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { heldTensor } from '../held-tensors.js';
 import { BACKEND, nodeBackend } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
+import { adamwStep } from './adamw-step.js';
 import { accumulate, add } from './add.js';
 import { attention, attentionGradients } from './attention.js';
 import { linear, linearInputGradient } from './linear.js';
@@ -17,6 +18,8 @@ type Kernel = (inputs: never, attributes: never) => tf.Tensor | tf.Tensor[];
 const PRODUCTS: { readonly [kernelName: string]: Kernel } = {
   LftLinear: linear,
   LftLinearInputGradient: linearInputGradient,
+  LftAdd: add,
+  LftAccumulate: accumulate,
   LftLowRank: lowRank,
   LftLowRankGradients: lowRankGradients,
   LftAttention: attention,
@@ -26,13 +29,12 @@ const PRODUCTS: { readonly [kernelName: string]: Kernel } = {
 
 /** Elementary operations in one pass. Graphs take and give tensors in the memory of the CPU. */
 const COMPILED: { readonly [kernelName: string]: Kernel } = {
-  LftAdd: add,
-  LftAccumulate: accumulate,
   LftRmsNorm: rmsNorm,
   LftRmsNormInputGradient: rmsNormInputGradient,
   LftRotary: rotary,
   LftSwiglu: swiglu,
   LftSwigluGradients: swigluGradients,
+  LftAdamWStep: adamwStep,
 };
 
 let registered = false;
