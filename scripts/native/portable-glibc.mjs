@@ -32,7 +32,14 @@ async function symbols(file, { objdump }) {
     const [, flags, section, version, name] = found ?? [];
     // What is absolute is a version's own name.
     if (!found || section === '*ABS*') return [];
-    return [{ name, version: version === 'Base' ? undefined : version, defined: section !== '*UND*', data: flags.includes('O') }];
+    return [
+      {
+        name,
+        version: version === 'Base' ? undefined : version,
+        defined: section !== '*UND*',
+        data: flags.includes('O'),
+      },
+    ];
   });
 }
 
