@@ -1,34 +1,25 @@
 import os from 'node:os';
 import path from 'node:path';
-import type { Dataset, Example } from '../contracts/data-source.js';
+import type { Dataset } from '../contracts/data-source.js';
 import type { LayerSelector } from '../contracts/layer-selector.js';
 import type { LayerUnit, UnitSet } from '../contracts/layer-unit.js';
 import type { Optimizer } from '../contracts/optimizer.js';
 import type { Parameter } from '../contracts/parameter.js';
 import { LftError } from '../errors/lft-error.js';
-import { nearestName } from '../errors/nearest-name.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
-import type { ForwardPass } from '../models/forward-pass.js';
 import { learningRateFactor } from '../optimizer/schedule.js';
 import { keyedRandom, keyedSeed } from '../random/keyed-random.js';
-import { type Batch, collate } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
-import { DataOrder } from './data-order.js';
 import { EngineProbe, parameterNorms, unitNorms } from './engine-probe.js';
 import { evaluateLoss } from './evaluate.js';
-import { prefixStates } from './forward-stages.js';
-import { lowestStage, streamGradients } from './loss-gradients.js';
 import { OptimizerStates } from './optimizer-state.js';
 import { NotFinite, ParameterUpdate } from './parameter-update.js';
-import { PrefixCache } from './prefix-cache.js';
 import type { ProgressEvent } from './progress.js';
 import type { RunFolder } from './run-folder.js';
 import { RunLog } from './run-log.js';
+import { selection } from './selection.js';
 import type { ResolvedTraining } from './training-options.js';
-import { wantedParameters } from './wanted-parameters.js';
-
-/** Memory for activations that are kept for the backward when `recompute` is `auto`: 512 MiB. */
-const ACTIVATION_BYTES = 512 * 1024 * 1024;
+import { TrainingPasses } from './training-passes.js';
 
 export interface TrainerParts {
   readonly model: AdaptedModel;
@@ -48,23 +39,6 @@ export interface Evaluation {
   readonly loss: number;
 }
 
-/** One of the passes that make up a step. */
-interface MicroBatch {
-  readonly index: number;
-  readonly examples: readonly Example[];
-  readonly batch: Batch;
-}
-
-/** What a step's forward and backward went over. */
-interface StepPass {
-  /** Mean loss per labelled token. */
-  readonly loss: number;
-  /** Labelled tokens. */
-  readonly tokens: number;
-  /** All tokens. */
-  readonly processed: number;
-}
-
 /** Drives a run, step by step: probe → select → forward and backward → clip → optimizer → observe → log, evaluate, checkpoint. */
 export class Trainer {
   readonly losses: number[] = [];
@@ -72,17 +46,15 @@ export class Trainer {
   readonly units: readonly LayerUnit[];
   private step = 0;
   private active: UnitSet = new Set();
-  private readonly order: DataOrder;
   private readonly states: OptimizerStates;
   private readonly checkpoints: Checkpoints | undefined;
   private readonly log: RunLog;
-  private readonly prefixCache: PrefixCache | undefined;
+  private readonly passes: TrainingPasses;
   private probeSeconds = 0;
 
   constructor(private readonly parts: TrainerParts) {
     const { model, data, selector, optimizer, training, folder } = parts;
     this.units = model.units(selector.granularity);
-    this.order = new DataOrder(data.train, training.seed, 'data-order');
     const policy = training.optimizerState ?? selector.optimizerState ?? 'keep';
     const place = (name: string) =>
       folder
@@ -91,20 +63,13 @@ export class Trainer {
     this.states = new OptimizerStates(optimizer, policy, this.units, place('offload'));
     this.checkpoints = folder && new Checkpoints(path.join(folder.path, 'checkpoints'), training.keepCheckpoints);
     this.log = new RunLog(folder, training.steps, parts.onProgress);
-    if (training.prefixCache > 0) {
-      if (model.adapter.afterStep) {
-        throw new LftError(
-          'options-invalid',
-          `prefixCache does not go with the adapter ${model.adapter.name}: it may change any parameter after a step, so that no activations stay as they are`,
-          { adapter: model.adapter.name },
-        );
-      }
-      this.prefixCache = new PrefixCache({
-        file: place('prefix-states'),
-        limit: training.prefixCache * 1e9,
-        notice: (message) => parts.onProgress({ kind: 'notice', step: this.step, message }),
-      });
-    }
+    this.passes = new TrainingPasses({
+      model,
+      examples: data.train,
+      training,
+      cacheFile: place('prefix-states'),
+      notice: (message) => parts.onProgress({ kind: 'notice', step: this.step, message }),
+    });
   }
 
   get steps(): number {
@@ -152,7 +117,7 @@ export class Trainer {
     try {
       return await this.allSteps();
     } finally {
-      await this.prefixCache?.close();
+      await this.passes.close();
       // Without a run folder nobody comes back to the state that lies on disk.
       if (!this.parts.folder) await this.states.removeOffloaded();
     }
@@ -202,7 +167,7 @@ export class Trainer {
       steps: training.steps,
     });
     try {
-      const pass = await this.forwardBackward(trained, update);
+      const pass = await this.passes.run(step, trained, update);
       const { norm, squares } = update.finish();
       this.observe(pass.loss, squares);
       const seconds = (performance.now() - started) / 1000;
@@ -228,10 +193,10 @@ export class Trainer {
       units: this.units,
       seed: training.seed,
       batchSize: training.batchSize,
-      recompute: (batch) => this.recompute(batch),
+      recompute: (batch) => this.passes.recompute(batch),
       restart: async () => {
         model.reinitialize();
-        this.prefixCache?.drop();
+        this.passes.restarted();
         await this.states.clear();
       },
       onPass: (passes) => onProgress({ kind: 'probe', step: this.step, passes }),
@@ -246,93 +211,10 @@ export class Trainer {
 
   /** The parameters that train in this step. */
   private async select(): Promise<Parameter[]> {
-    const { selector } = this.parts;
-    const chosen = selector.select(this.step);
-    const known = new Set(this.units.map(({ id }) => id));
-    const unknown = [...chosen].find((id) => !known.has(id));
-    if (unknown !== undefined) {
-      const near = nearestName(unknown, known);
-      throw new LftError(
-        'selector-units',
-        `selector ${selector.name} chose unit "${unknown}" in step ${this.step}, which this model does not have${near ? `; it has "${near}"` : ''}. Its units at granularity ${selector.granularity}: ${summary([...known])}`,
-        { unit: unknown, step: this.step },
-      );
-    }
-    if (chosen.size === 0) {
-      throw new LftError(
-        'selector-units',
-        `selector ${selector.name} chose no unit in step ${this.step}: nothing would train. There is: ${summary([...known])}`,
-        {
-          step: this.step,
-        },
-      );
-    }
+    const chosen = selection(this.parts.selector, this.units, this.step);
     await this.states.switch(this.active, chosen);
-    // A copy in forward order: a selector may go on using its own set.
-    this.active = new Set(this.units.filter(({ id }) => chosen.has(id)).map(({ id }) => id));
-    return this.units.filter(({ id }) => this.active.has(id)).flatMap(({ parameters }) => parameters);
-  }
-
-  /** All, none, or as many of the blocks as do not fit in the memory set aside for activations. */
-  private recompute(batch: Batch): boolean | { keep: number } {
-    const { recompute } = this.parts.training;
-    if (recompute !== 'auto') return recompute;
-    const bytes = batch.rows * batch.length * this.parts.model.base.activationBytesPerToken;
-    return { keep: Math.floor(ACTIVATION_BYTES / bytes) };
-  }
-
-  private get padding(): number {
-    return this.parts.model.base.info.padTokenId ?? 0;
-  }
-
-  /** The examples of this step, in passes of at most `batchSize`. */
-  private microBatches(): MicroBatch[] {
-    const { batchSize, gradientAccumulation } = this.parts.training;
-    const first = this.step * batchSize * gradientAccumulation;
-    return Array.from({ length: gradientAccumulation }, (_, index) => {
-      const examples = this.order.slice(first + index * batchSize, batchSize);
-      return { index, examples, batch: collate(examples, this.padding) };
-    });
-  }
-
-  /** Gives the update the gradients of the mean loss, whole or as parts of micro-batches. @throws NotFinite, LftError labels-masked */
-  private async forwardBackward(trained: readonly Parameter[], update: ParameterUpdate): Promise<StepPass> {
-    const { model, training } = this.parts;
-    const all = this.microBatches();
-    const labelled = all.filter(({ batch }) => batch.targets.length > 0);
-    const tokens = labelled.reduce((sum, { batch }) => sum + batch.targets.length, 0);
-    if (tokens === 0) {
-      throw new LftError(
-        'labels-masked',
-        `step ${this.step}: no token of the batch has a label, so there is nothing to learn. Look at the template and at maxLength, which may cut the responses off.`,
-        {
-          step: this.step,
-        },
-      );
-    }
-    const wanted = wantedParameters(model, trained);
-    let loss = 0;
-    for (const micro of labelled) {
-      const { batch, index } = micro;
-      const pass = model.forward({ training: true, seed: keyedSeed(training.seed, 'dropout', this.step, index) });
-      const prefix = await this.prefix(lowestStage(wanted), micro, pass);
-      const request = { model: model.base, pass, batch, wanted, recompute: this.recompute(batch), prefix };
-      loss += streamGradients({ ...request, scale: 1 / tokens }, (i, gradient, sum) => {
-        update.add(trained[i]!, gradient, sum, micro === labelled.at(-1));
-      });
-    }
-    const processed = all.flatMap(({ examples }) => examples).reduce((sum, { ids }) => sum + ids.length, 0);
-    return { loss: loss / tokens, tokens, processed };
-  }
-
-  /** What the lowest stage that trains reads, when it may come from the cache. */
-  private async prefix(stage: number, { examples, batch }: MicroBatch, pass: ForwardPass) {
-    if (!this.prefixCache || stage < 1) return undefined;
-    const { base } = this.parts.model;
-    return this.prefixCache.states(stage, examples, batch, (example) => ({
-      states: prefixStates({ model: base, pass, batch: collate([example], this.padding) }, stage),
-      random: pass.random,
-    }));
+    this.active = chosen;
+    return this.units.filter(({ id }) => chosen.has(id)).flatMap(({ parameters }) => parameters);
   }
 
   private observe(loss: number, squares: ReadonlyMap<string, number>): void {
@@ -401,10 +283,4 @@ export class Trainer {
       { step: this.step, ...facts, checkpoint: last },
     );
   }
-}
-
-function summary(names: readonly string[]): string {
-  return names.length <= 12
-    ? names.join(', ')
-    : `${names.slice(0, 6).join(', ')}, … ${names.slice(-4).join(', ')} (${names.length})`;
 }
