@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Example, Json } from '@lft/core';
+import { fileHash } from './files/data-file.js';
 
 /** Everything that the examples depend on. */
 export interface FingerprintParts {
@@ -32,4 +33,27 @@ export function dataFingerprint({ train, validation, ...rest }: FingerprintParts
     }
   }
   return hash.digest('hex');
+}
+
+/**
+ * The fingerprint of examples from a file, and from a second one where `held` names one.
+ * @param held share of the file that is held out, or the file of what is
+ * @throws LftError file-missing
+ */
+export async function filesFingerprint(
+  path: string,
+  held: number | string,
+  {
+    options,
+    ...parts
+  }: Omit<FingerprintParts, 'files' | 'options'> & { readonly options: { readonly [name: string]: Json } },
+): Promise<string> {
+  const second = typeof held === 'string' ? [held] : [];
+  const files = await Promise.all([path, ...second].map(fileHash));
+  // Its bytes count, not its name.
+  return dataFingerprint({
+    files,
+    ...parts,
+    options: second.length > 0 ? { ...options, validation: 'file' } : options,
+  });
 }

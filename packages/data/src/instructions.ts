@@ -2,9 +2,8 @@ import { basename } from 'node:path';
 import { type DataSource, type Dataset, type Example, type Json, nearestName, parseOptions } from '@lft/core';
 import { z } from 'zod';
 import { encode, endOfSequence, learnedTokens } from './encode.js';
-import { fileHash } from './files/data-file.js';
 import { readRows } from './files/rows.js';
-import { dataFingerprint } from './fingerprint.js';
+import { filesFingerprint } from './fingerprint.js';
 import { type Fitted, fit } from './fit.js';
 import { pack } from './packing.js';
 import { shuffledSplit } from './split.js';
@@ -96,10 +95,9 @@ export function instructions(path: string, options: InstructionsOptions = {}): D
       return {
         train,
         validation: validationExamples,
-        fingerprint: dataFingerprint({
-          files: await Promise.all([path, ...(typeof validation === 'string' ? [validation] : [])].map(fileHash)),
+        fingerprint: await filesFingerprint(path, validation, {
           tokenizer: tokenizer.fingerprint,
-          options: { ...recorded, ...(typeof validation === 'string' ? { validation: 'file' } : {}) },
+          options: recorded,
           seed,
           maxLength,
           train,

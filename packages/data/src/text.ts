@@ -2,9 +2,8 @@ import { basename } from 'node:path';
 import { type DataSource, type Dataset, type Example, IGNORED_LABEL, LftError, parseOptions } from '@lft/core';
 import { z } from 'zod';
 import { encode, endOfSequence } from './encode.js';
-import { fileHash } from './files/data-file.js';
 import { readDocuments, type TextDocument } from './files/documents.js';
-import { dataFingerprint } from './fingerprint.js';
+import { filesFingerprint } from './fingerprint.js';
 import { fit } from './fit.js';
 import { pack } from './packing.js';
 import { heldOut, tailCut } from './split.js';
@@ -87,10 +86,9 @@ export function text(path: string, options: TextOptions = {}): DataSource {
       return {
         train,
         validation: held,
-        fingerprint: dataFingerprint({
-          files: await Promise.all([path, ...(typeof validation === 'string' ? [validation] : [])].map(fileHash)),
+        fingerprint: await filesFingerprint(path, validation, {
           tokenizer: tokenizer.fingerprint,
-          options: { ...recorded, ...(typeof validation === 'string' ? { validation: 'file' } : {}) },
+          options: recorded,
           seed,
           maxLength,
           train,
