@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** TensorFlow's numbers of the types that the kernels name. The tensor library knows no bf16. */
-export const TYPE = { float32: 1, int32: 3, uint8: 4, int8: 6, bfloat16: 14 } as const;
+export const TYPE = { float32: 1, int32: 3, uint8: 4, int8: 6, bool: 10, bfloat16: 14 } as const;
 export type TypeNumber = (typeof TYPE)[keyof typeof TYPE];
 
 /** An attribute of an operation, as the binding takes it. */

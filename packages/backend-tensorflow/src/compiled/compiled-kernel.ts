@@ -3,18 +3,20 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Held, nodeBackend, type TypeNumber } from '../node-binding.js';
 import type { RawCall } from '../raw-call.js';
-import { Graph, TAG, type Value } from './graph.js';
+import { DirectOperations } from './direct-operations.js';
+import { Graph, TAG } from './graph.js';
+import type { Operations, Value } from './operations.js';
 
 /** Fewer values than these are not worth compiling for: about 30 ms a shape. */
 const WORTH_COMPILING = 32 * 1024;
 
-/** Gives the results of a graph of elementary operations. Every result has the rows of the inputs. */
-export type Build = (graph: Graph, ...inputs: readonly Value[]) => readonly Value[];
+/** Gives the results of elementary operations. Every result has the rows of the inputs. */
+export type Build = (operations: Operations, ...inputs: readonly Value[]) => readonly Value[];
 
 /**
  * A kernel of elementary operations that XLA makes one pass over memory of. It works row by row: XLA compiles for one shape, so rows are
- * padded to one of eight numbers in each power of two, and however the lengths of batches vary few shapes are compiled. Small tensors
- * run the same graph uncompiled.
+ * padded to one of eight numbers in each power of two, and however the lengths of batches vary few shapes are compiled. For small tensors
+ * the operations run one by one; on a card too, since graphs take and give tensors in the memory of the CPU.
  */
 export class CompiledKernel {
   /** By the types of the inputs. */
@@ -33,12 +35,13 @@ export class CompiledKernel {
     whole: readonly Held[] = [],
     compile = worthCompiling(rows[0]!.shape),
   ): Held[] {
+    if (!compile) return this.build(new DirectOperations(call), ...rows, ...whole) as Held[];
     const count = rows[0]!.shape[0]!;
-    const graph = this.graph([...rows, ...whole].map(({ dtype }) => dtype));
-    if (!compile) return graph.run(call, 'plain', [...rows, ...whole]);
     const padded = paddedRows(count);
-    const inputs = rows.map((each) => call.padded(each, 0, padded));
-    return graph.run(call, 'compiled', [...inputs, ...whole]).map((each) => call.slice(each, 0, 0, count));
+    const inputs = [...rows.map((each) => call.padded(each, 0, padded)), ...whole];
+    return this.graph(inputs.map(({ dtype }) => dtype))
+      .run(call, inputs)
+      .map((each) => call.slice(each, 0, 0, count));
   }
 
   private graph(types: TypeNumber[]): LoadedGraph {
@@ -53,6 +56,7 @@ export class CompiledKernel {
 }
 
 export function worthCompiling(shape: readonly number[]): boolean {
+  if (nodeBackend().binding.isUsingGpuDevice()) return false;
   return shape.reduce((product, size) => product * size, 1) >= WORTH_COMPILING;
 }
 
@@ -65,7 +69,7 @@ export function paddedRows(rows: number): number {
 class LoadedGraph {
   private readonly model: number;
   private readonly inputs: string;
-  private readonly outputs: Readonly<Record<'plain' | 'compiled', string>>;
+  private readonly outputs: string;
 
   constructor(types: readonly TypeNumber[], build: Build) {
     const graph = new Graph(types);
@@ -78,15 +82,14 @@ class LoadedGraph {
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
-    const names = (which: string) => outputs.map((_, i) => `${which}${i}:0`).join();
     this.inputs = graph.inputs.map(({ name }) => `${name}:0`).join();
-    this.outputs = { plain: names('plain'), compiled: names('compiled') };
+    this.outputs = outputs.map((_, i) => `out${i}:0`).join();
   }
 
-  run(call: RawCall, which: 'plain' | 'compiled', inputs: readonly Held[]): Held[] {
+  run(call: RawCall, inputs: readonly Held[]): Held[] {
     const ids = inputs.map(({ id }) => id);
     return nodeBackend()
-      .binding.runSavedModel(this.model, ids, this.inputs, this.outputs[which])
+      .binding.runSavedModel(this.model, ids, this.inputs, this.outputs)
       .map((each) => call.own(each));
   }
 }

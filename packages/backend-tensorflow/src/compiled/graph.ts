@@ -1,28 +1,35 @@
 import { TYPE, type TypeNumber } from '../node-binding.js';
+import { type Attributes, Operations, type Value } from './operations.js';
 import { bytesField, entryField, integerField, integersField, type Message, message } from './protobuf.js';
 
-/** What a node of a graph gives. */
-export interface Value {
-  /** As the nodes of a function name it: an argument, or node:output:index. */
+/** A node's result as other nodes name it: an argument, or node:output:index. */
+interface Node extends Value {
   readonly name: string;
-  readonly dtype: TypeNumber;
 }
 
-/** Operations with one result, and what it is called. */
-const RESULT = {
-  AddV2: 'z',
-  Sub: 'z',
-  Mul: 'z',
-  RealDiv: 'z',
-  Neg: 'y',
-  Exp: 'y',
-  Sigmoid: 'y',
-  Sqrt: 'y',
-  Rsqrt: 'y',
-  Square: 'y',
-  Log: 'y',
-} as const;
-type Elementwise = keyof typeof RESULT;
+/** What the results of operations are called. */
+const RESULTS: { readonly [op: string]: readonly string[] } = {
+  AddV2: ['z'],
+  Sub: ['z'],
+  Mul: ['z'],
+  RealDiv: ['z'],
+  Greater: ['z'],
+  NotEqual: ['z'],
+  Exp: ['y'],
+  Log: ['y'],
+  Sigmoid: ['y'],
+  Sqrt: ['y'],
+  Rsqrt: ['y'],
+  Square: ['y'],
+  Cast: ['y'],
+  Const: ['output'],
+  Mean: ['output'],
+  Sum: ['output'],
+  Max: ['output'],
+  ReverseV2: ['output'],
+  SelectV2: ['output'],
+  SparseSoftmaxCrossEntropyWithLogits: ['loss', 'backprop'],
+};
 
 /** AttrValue */
 const attribute = {
@@ -31,10 +38,10 @@ const attribute = {
   flag: (value: boolean) => integerField(5, Number(value)),
   function: (name: string) => bytesField(10, bytesField(1, name)),
   anyShape: () => bytesField(7, integerField(3, 1)),
-  /** TensorProto, with the shape [length], or a scalar. */
-  tensor(type: TypeNumber, bytes: Uint8Array, length?: number) {
-    const shape = length === undefined ? message() : bytesField(2, integerField(1, length));
-    return bytesField(8, message(integerField(1, type), bytesField(2, shape), bytesField(4, bytes)));
+  tensor(type: TypeNumber, { buffer, byteOffset, byteLength }: Float32Array | Int32Array, shape: readonly number[]) {
+    const lengths = message(...shape.map((length) => bytesField(2, integerField(1, length))));
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    return bytesField(8, message(integerField(1, type), bytesField(2, lengths), bytesField(4, bytes)));
   },
 };
 
@@ -48,182 +55,77 @@ function node(name: string, op: string, inputs: readonly string[], attributes: R
   );
 }
 
-/** A function of TensorFlow's under construction: elementary operations, in f32 unless a cast says otherwise. */
-export class Graph {
+/** What the graph in a saved model is found by. */
+export const TAG = 'serve';
+/** XLA compiles a function with it, and one that it cannot compile is an error. */
+const MUST_COMPILE = { _XlaMustCompile: attribute.flag(true) };
+
+/** A function that XLA compiles, under construction. */
+export class Graph extends Operations {
   private readonly nodes: Message[] = [];
-  readonly inputs: readonly Value[];
+  readonly inputs: readonly Node[];
 
   constructor(types: readonly TypeNumber[]) {
+    super();
     this.inputs = types.map((dtype, i) => ({ name: `in${i}`, dtype }));
   }
 
-  private add(op: string, inputs: readonly Value[], attributes: Record<string, Message>): string {
+  private add(op: string, inputs: readonly Value[], attributes: Record<string, Message>, types: readonly TypeNumber[]) {
     const name = `n${this.nodes.length}`;
-    this.nodes.push(
-      node(
-        name,
-        op,
-        inputs.map((input) => input.name),
-        attributes,
-      ),
-    );
-    return name;
+    const names = (inputs as readonly Node[]).map((input) => input.name);
+    this.nodes.push(node(name, op, names, attributes));
+    return RESULTS[op]!.map((result, i): Node => ({ name: `${name}:${result}:0`, dtype: types[i]! }));
   }
 
-  /** An elementwise operation, broadcast. A number is a constant. */
-  run(op: Elementwise, ...operands: readonly (Value | number)[]): Value {
-    const inputs = operands.map((each) => (typeof each === 'number' ? this.constant(each) : each));
-    const name = this.add(op, inputs, { T: attribute.type(TYPE.float32) });
-    return { name: `${name}:${RESULT[op]}:0`, dtype: TYPE.float32 };
+  protected execute(op: string, inputs: readonly Value[], attributes: Attributes, results: readonly TypeNumber[]) {
+    const encoded = Object.entries(attributes).map(([name, value]) => [
+      name,
+      typeof value === 'boolean' ? attribute.flag(value) : attribute.type(value),
+    ]);
+    return this.add(op, inputs, Object.fromEntries(encoded), results);
   }
 
-  constant(value: number): Value {
-    const bytes = new Uint8Array(Float32Array.of(value).buffer);
-    const tensor = attribute.tensor(TYPE.float32, bytes);
-    return {
-      name: `${this.add('Const', [], { dtype: attribute.type(TYPE.float32), value: tensor })}:output:0`,
-      dtype: TYPE.float32,
-    };
-  }
-
-  private axis(axis: number): Value {
-    const bytes = new Uint8Array(Int32Array.of(axis).buffer);
-    const tensor = attribute.tensor(TYPE.int32, bytes, 1);
-    return {
-      name: `${this.add('Const', [], { dtype: attribute.type(TYPE.int32), value: tensor })}:output:0`,
-      dtype: TYPE.int32,
-    };
-  }
-
-  cast(x: Value, to: TypeNumber): Value {
-    if (x.dtype === to) return x;
-    const name = this.add('Cast', [x], { SrcT: attribute.type(x.dtype), DstT: attribute.type(to) });
-    return { name: `${name}:y:0`, dtype: to };
-  }
-
-  wide(x: Value): Value {
-    return this.cast(x, TYPE.float32);
-  }
-
-  /** Mean over an axis, which stays with length 1. */
-  mean(x: Value, axis: number): Value {
-    return this.reduced('Mean', x, axis);
-  }
-
-  /** Sum over an axis, which stays with length 1. */
-  sum(x: Value, axis: number): Value {
-    return this.reduced('Sum', x, axis);
-  }
-
-  /** The largest value of an axis without its fraction: as integers, whose maximum vectorises where that of floats does not. */
-  wholeMaximum(x: Value, axis: number): Value {
-    return this.cast(this.reduced('Max', this.cast(x, TYPE.int32), axis), TYPE.float32);
-  }
-
-  /** x, or a number where a > b. */
-  unlessGreater(a: Value, b: Value, x: Value, otherwise: number): Value {
-    return this.unless('Greater', a, b, x, otherwise);
-  }
-
-  /** x, or a number where a ≠ b. */
-  unlessDifferent(a: Value, b: Value, x: Value, otherwise: number): Value {
-    return this.unless('NotEqual', a, b, x, otherwise);
-  }
-
-  private unless(op: 'Greater' | 'NotEqual', a: Value, b: Value, x: Value, otherwise: number): Value {
-    const condition = { name: `${this.add(op, [a, b], { T: attribute.type(TYPE.float32) })}:z:0`, dtype: x.dtype };
-    const name = this.add('SelectV2', [condition, this.constant(otherwise), x], { T: attribute.type(x.dtype) });
-    return { name: `${name}:output:0`, dtype: x.dtype };
-  }
-
-  private reduced(op: 'Mean' | 'Sum' | 'Max', x: Value, axis: number): Value {
-    const name = this.add(op, [x, this.axis(axis)], {
-      T: attribute.type(x.dtype),
-      Tidx: attribute.type(TYPE.int32),
-      keep_dims: attribute.flag(true),
-    });
-    return { name: `${name}:output:0`, dtype: x.dtype };
-  }
-
-  /** The values of an axis in the opposite order. */
-  reversed(x: Value, axis: number): Value {
-    const name = this.add('ReverseV2', [x, this.axis(axis)], {
-      T: attribute.type(x.dtype),
-      Tidx: attribute.type(TYPE.int32),
-    });
-    return { name: `${name}:output:0`, dtype: x.dtype };
-  }
-
-  /** −log softmax(logits)[label] of each row, and its gradient. @param logits [n, V] f32 @param labels [n] int32 */
-  crossEntropy(logits: Value, labels: Value): readonly [loss: Value, gradient: Value] {
-    const name = this.add('SparseSoftmaxCrossEntropyWithLogits', [logits, labels], {
-      T: attribute.type(TYPE.float32),
-      Tlabels: attribute.type(TYPE.int32),
-    });
-    return [
-      { name: `${name}:loss:0`, dtype: TYPE.float32 },
-      { name: `${name}:backprop:0`, dtype: TYPE.float32 },
-    ];
+  protected constant(values: Float32Array | Int32Array, shape: readonly number[]): Node {
+    const type = values instanceof Int32Array ? TYPE.int32 : TYPE.float32;
+    const attributes = { dtype: attribute.type(type), value: attribute.tensor(type, values, shape) };
+    return this.add('Const', [], attributes, [type])[0]!;
   }
 
   /** FunctionDef */
-  private function(name: string, outputs: readonly Value[], attributes: Record<string, Message>): Message {
+  private function(outputs: readonly Value[]): Message {
     const argument = (field: number, { dtype }: Value, id: string) =>
       bytesField(field, message(bytesField(1, id), integerField(3, dtype)));
     const signature = message(
-      bytesField(1, name),
+      bytesField(1, 'function'),
       ...this.inputs.map((input) => argument(2, input, input.name)),
       ...outputs.map((output, i) => argument(3, output, `out${i}`)),
     );
     return message(
       bytesField(1, signature),
       ...this.nodes.map((each) => bytesField(3, each)),
-      ...outputs.map((output, i) => bytesField(4, message(bytesField(1, `out${i}`), bytesField(2, output.name)))),
-      ...Object.entries(attributes).map(([key, value]) => entryField(5, key, value)),
+      ...(outputs as readonly Node[]).map(({ name }, i) => entryField(4, `out${i}`, Buffer.from(name))),
+      ...Object.entries(MUST_COMPILE).map(([key, value]) => entryField(5, key, value)),
     );
   }
 
-  /**
-   * SavedModel: placeholders named as the inputs, and the function twice, run by TensorFlow's kernels or by XLA. The results are
-   * `plain0` …, `compiled0` ….
-   */
+  /** SavedModel: placeholders named as the inputs, a call of the function, and its results `out0`, `out1` …. */
   savedModel(outputs: readonly Value[]): Message {
-    const mustCompile = { _XlaMustCompile: attribute.flag(true) };
-    const call = (name: string, attributes: Record<string, Message>) =>
-      node(
-        name,
-        'PartitionedCall',
-        this.inputs.map((input) => input.name),
-        {
-          Tin: attribute.types(this.inputs.map(({ dtype }) => dtype)),
-          Tout: attribute.types(outputs.map(({ dtype }) => dtype)),
-          f: attribute.function(`${name}Function`),
-          ...attributes,
-        },
-      );
-    const results = (name: string) =>
-      outputs.map(({ dtype }, i) =>
-        node(`${name}${i}`, 'Identity', [`${name}:${i}`], {
-          T: attribute.type(dtype),
-        }),
-      );
     const placeholders = this.inputs.map(({ name, dtype }) =>
       node(name, 'Placeholder', [], { dtype: attribute.type(dtype), shape: attribute.anyShape() }),
     );
-    const nodes = [
-      ...placeholders,
-      call('plain', {}),
-      ...results('plain'),
-      call('compiled', mustCompile),
-      ...results('compiled'),
-    ];
-    const library = message(
-      bytesField(1, this.function('plainFunction', outputs, {})),
-      bytesField(1, this.function('compiledFunction', outputs, mustCompile)),
+    const names = this.inputs.map((input) => input.name);
+    const call = node('call', 'PartitionedCall', names, {
+      Tin: attribute.types(this.inputs.map(({ dtype }) => dtype)),
+      Tout: attribute.types(outputs.map(({ dtype }) => dtype)),
+      f: attribute.function('function'),
+      ...MUST_COMPILE,
+    });
+    const results = outputs.map(({ dtype }, i) =>
+      node(`out${i}`, 'Identity', [`call:${i}`], { T: attribute.type(dtype) }),
     );
     const graph = message(
-      ...nodes.map((each) => bytesField(1, each)),
-      bytesField(2, library),
+      ...[...placeholders, call, ...results].map((each) => bytesField(1, each)),
+      bytesField(2, bytesField(1, this.function(outputs))),
       // A version of graphs that is older than every library here, and younger than these operations.
       bytesField(4, integerField(1, 1395)),
     );
@@ -231,6 +133,3 @@ export class Graph {
     return message(integerField(1, 1), bytesField(2, meta));
   }
 }
-
-/** What the graph in the saved model is found by. */
-export const TAG = 'serve';

@@ -4,14 +4,14 @@ import { type Held, TYPE } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
 
 /** p·decay − rate·m′/(√v′·root + ε) with m′ = β₁m + (1 − β₁)g and v′ = β₂v + (1 − β₂)g². @returns p, m′, v′ */
-const step = new CompiledKernel((graph, p, m, v, g, beta1, beta2, epsilon, decay, rate, root) => {
+const step = new CompiledKernel((calc, p, m, v, g, beta1, beta2, epsilon, decay, rate, root) => {
   const mixed = (old: typeof p, fresh: typeof p, beta: typeof p) =>
-    graph.run('AddV2', graph.run('Mul', old!, beta!), graph.run('Mul', fresh!, graph.run('Sub', 1, beta!)));
+    calc.run('AddV2', calc.run('Mul', old!, beta!), calc.run('Mul', fresh!, calc.run('Sub', 1, beta!)));
   const first = mixed(m, g, beta1);
-  const second = mixed(v, graph.run('Square', g!), beta2);
-  const denominator = graph.run('AddV2', graph.run('Mul', graph.run('Sqrt', second), root!), epsilon!);
-  const change = graph.run('Mul', graph.run('RealDiv', first, denominator), rate!);
-  return [graph.run('Sub', graph.run('Mul', p!, decay!), change), first, second];
+  const second = mixed(v, calc.run('Square', g!), beta2);
+  const denominator = calc.run('AddV2', calc.run('Mul', calc.run('Sqrt', second), root!), epsilon!);
+  const change = calc.run('Mul', calc.run('RealDiv', first, denominator), rate!);
+  return [calc.run('Sub', calc.run('Mul', p!, decay!), change), first, second];
 });
 
 /** LftAdamWStep: every parameter and its moments, in place. */

@@ -13,12 +13,12 @@ interface CrossEntropyAttributes {
   readonly logitValues: number;
 }
 
-const losses = new CompiledKernel((graph, logits, labels) => [graph.crossEntropy(graph.wide(logits!), labels!)[0]]);
+const losses = new CompiledKernel((calc, logits, labels) => [calc.crossEntropy(calc.wide(logits!), labels!)[0]]);
 
 /** Also softmax(logits) − onehot(label), held as the logits are. */
-const lossesAndGradients = new CompiledKernel((graph, logits, labels) => {
-  const [loss, gradient] = graph.crossEntropy(graph.wide(logits!), labels!);
-  return [loss, graph.cast(gradient, logits!.dtype)];
+const lossesAndGradients = new CompiledKernel((calc, logits, labels) => {
+  const [loss, gradient] = calc.crossEntropy(calc.wide(logits!), labels!);
+  return [loss, calc.cast(gradient, logits!.dtype)];
 });
 
 /**

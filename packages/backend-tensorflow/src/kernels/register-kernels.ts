@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { heldTensor } from '../held-tensors.js';
-import { BACKEND, nodeBackend } from '../node-binding.js';
+import { BACKEND } from '../node-binding.js';
 import { RawCall } from '../raw-call.js';
 import { adamwStep } from './adamw-step.js';
 import { accumulate, add } from './add.js';
@@ -14,36 +14,31 @@ import { swiglu, swigluGradients } from './swiglu.js';
 
 type Kernel = (inputs: never, attributes: never) => tf.Tensor | tf.Tensor[];
 
-/** Products, and what goes between them. */
-const PRODUCTS: { readonly [kernelName: string]: Kernel } = {
+/** The ops that have a kernel of their own here. The others run their reference, on TensorFlow's elementary kernels. */
+const KERNELS: { readonly [kernelName: string]: Kernel } = {
   LftLinear: linear,
   LftLinearInputGradient: linearInputGradient,
   LftAdd: add,
   LftAccumulate: accumulate,
   LftLowRank: lowRank,
   LftLowRankGradients: lowRankGradients,
-  LftAttention: attention,
-  LftAttentionGradients: attentionGradients,
-  LftLinearCrossEntropy: linearCrossEntropy,
-};
-
-/** Elementary operations in one pass. Graphs take and give tensors in the memory of the CPU. */
-const COMPILED: { readonly [kernelName: string]: Kernel } = {
   LftRmsNorm: rmsNorm,
   LftRmsNormInputGradient: rmsNormInputGradient,
   LftRotary: rotary,
+  LftAttention: attention,
+  LftAttentionGradients: attentionGradients,
   LftSwiglu: swiglu,
   LftSwigluGradients: swigluGradients,
+  LftLinearCrossEntropy: linearCrossEntropy,
   LftAdamWStep: adamwStep,
 };
 
 let registered = false;
 
-/** Registers the ops that have a kernel of their own here. The others run their reference, on TensorFlow's elementary kernels. */
+/** Registers them. Idempotent. */
 export function registerKernels(): void {
   if (registered) return;
-  const kernels = nodeBackend().binding.isUsingGpuDevice() ? PRODUCTS : { ...PRODUCTS, ...COMPILED };
-  for (const [kernelName, kernel] of Object.entries(kernels)) {
+  for (const [kernelName, kernel] of Object.entries(KERNELS)) {
     // A run that began on tfjs-node by itself has the reference under this name.
     if (tf.getKernel(kernelName, BACKEND)) tf.unregisterKernel(kernelName, BACKEND);
     tf.registerKernel({

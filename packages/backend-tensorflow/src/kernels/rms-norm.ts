@@ -7,11 +7,11 @@ import { RawCall } from '../raw-call.js';
 type Tensors = Record<'x' | 'weight' | 'dy' | 'inverse', tf.TensorInfo>;
 
 const norm = (result: 'float32' | 'bfloat16') =>
-  new CompiledKernel((graph, x, weight, epsilon) => {
-    const wide = graph.wide(x!);
-    const inverse = graph.run('Rsqrt', graph.run('AddV2', graph.mean(graph.run('Square', wide), 1), epsilon!));
-    const y = graph.run('Mul', graph.run('Mul', wide, inverse), weight!);
-    return [graph.cast(y, TYPE[result]), inverse];
+  new CompiledKernel((calc, x, weight, epsilon) => {
+    const wide = calc.wide(x!);
+    const inverse = calc.run('Rsqrt', calc.run('AddV2', calc.mean(calc.run('Square', wide), 1), epsilon!));
+    const y = calc.run('Mul', calc.run('Mul', wide, inverse), weight!);
+    return [calc.cast(y, TYPE[result]), inverse];
   });
 const norms = { f32: norm('float32'), bf16: norm('bfloat16') };
 
@@ -27,12 +27,12 @@ export function rmsNorm(
 }
 
 /** With x̂ = x·inverse and g = dy∘w: dx = inverse·(g − x̂·mean(g∘x̂)). */
-const gradient = new CompiledKernel((graph, dy, x, inverse, weight) => {
-  const normalized = graph.run('Mul', graph.wide(x!), inverse!);
-  const g = graph.run('Mul', graph.wide(dy!), weight!);
-  const mean = graph.mean(graph.run('Mul', g, normalized), 1);
-  const dx = graph.run('Mul', graph.run('Sub', g, graph.run('Mul', normalized, mean)), inverse!);
-  return [graph.cast(dx, x!.dtype)];
+const gradient = new CompiledKernel((calc, dy, x, inverse, weight) => {
+  const normalized = calc.run('Mul', calc.wide(x!), inverse!);
+  const g = calc.run('Mul', calc.wide(dy!), weight!);
+  const mean = calc.mean(calc.run('Mul', g, normalized), 1);
+  const dx = calc.run('Mul', calc.run('Sub', g, calc.run('Mul', normalized, mean)), inverse!);
+  return [calc.cast(dx, x!.dtype)];
 });
 
 /** LftRmsNormInputGradient. @returns dx [N, D] */

@@ -7,11 +7,11 @@ import { RawCall } from '../raw-call.js';
 type Tensors = Record<'x' | 'cos' | 'sin', tf.TensorInfo>;
 
 /** (x₁, x₂)·cos + (−x₂, x₁)·sin, with the halves of each head on an axis of their own. @param signs [2, 1], −1 and 1, or for the inverse 1 and −1 */
-const kernel = new CompiledKernel((graph, x, cos, sin, signs) => {
-  const wide = graph.wide(x!);
-  const kept = graph.run('Mul', wide, cos!);
-  const turned = graph.run('Mul', graph.reversed(wide, 2), graph.run('Mul', sin!, signs!));
-  return [graph.cast(graph.run('AddV2', kept, turned), x!.dtype)];
+const kernel = new CompiledKernel((calc, x, cos, sin, signs) => {
+  const wide = calc.wide(x!);
+  const kept = calc.run('Mul', wide, cos!);
+  const turned = calc.run('Mul', calc.reversed(wide, 2), calc.run('Mul', sin!, signs!));
+  return [calc.cast(calc.run('AddV2', kept, turned), x!.dtype)];
 });
 
 /** LftRotary. @returns of x's shape */

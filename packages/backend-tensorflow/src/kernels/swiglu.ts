@@ -5,10 +5,10 @@ import { RawCall } from '../raw-call.js';
 
 type Tensors = Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
 
-const forward = new CompiledKernel((graph, gate, up) => {
-  const z = graph.wide(gate!);
-  const silu = graph.run('Mul', z, graph.run('Sigmoid', z));
-  return [graph.cast(graph.run('Mul', silu, graph.wide(up!)), gate!.dtype)];
+const forward = new CompiledKernel((calc, gate, up) => {
+  const z = calc.wide(gate!);
+  const silu = calc.run('Mul', z, calc.run('Sigmoid', z));
+  return [calc.cast(calc.run('Mul', silu, calc.wide(up!)), gate!.dtype)];
 });
 
 /** LftSwiglu: silu(gate) ∘ up. */
@@ -17,13 +17,13 @@ export function swiglu({ gate, up }: Tensors): tf.Tensor {
 }
 
 /** silu'(z) = σ(z) + silu(z)·(1 − σ(z)) */
-const gradients = new CompiledKernel((graph, dy, gate, up) => {
-  const [d, z] = [graph.wide(dy!), graph.wide(gate!)];
-  const sigmoid = graph.run('Sigmoid', z);
-  const silu = graph.run('Mul', z, sigmoid);
-  const slope = graph.run('AddV2', sigmoid, graph.run('Mul', silu, graph.run('Sub', 1, sigmoid)));
-  const dGate = graph.run('Mul', graph.run('Mul', d, graph.wide(up!)), slope);
-  return [graph.cast(dGate, gate!.dtype), graph.cast(graph.run('Mul', d, silu), up!.dtype)];
+const gradients = new CompiledKernel((calc, dy, gate, up) => {
+  const [d, z] = [calc.wide(dy!), calc.wide(gate!)];
+  const sigmoid = calc.run('Sigmoid', z);
+  const silu = calc.run('Mul', z, sigmoid);
+  const slope = calc.run('AddV2', sigmoid, calc.run('Mul', silu, calc.run('Sub', 1, sigmoid)));
+  const dGate = calc.run('Mul', calc.run('Mul', d, calc.wide(up!)), slope);
+  return [calc.cast(dGate, gate!.dtype), calc.cast(calc.run('Mul', d, silu), up!.dtype)];
 });
 
 /** LftSwigluGradients. @returns dgate, dup */
