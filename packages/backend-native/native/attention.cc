@@ -55,8 +55,8 @@ void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes
   if (begin == first) state = RowState();
   int64_t count = end - begin, panels = CountPanels(count);
   Word* p = kernels.pack == 1 ? reinterpret_cast<Word*>(tile.scores) : tile.p;
-  kernels.product(reinterpret_cast<const Word*>(q), s.heads * s.width / kernels.pack, keys_t + begin * sizes.depth, sizes.depth * kPanel, tile.scores,
-                  kKeys, rows, sizes.depth, panels, false);
+  kernels.product(reinterpret_cast<const Word*>(q), s.heads * s.width / kernels.pack, keys_t + begin * sizes.depth, sizes.depth * kPanel,
+                  tile.scores, kKeys, rows, sizes.depth, panels, false);
   ahead.Step(3);
   Range ranges[kRows] = {};
   for (int64_t r = 0; r < rows; r++) {
@@ -74,8 +74,8 @@ void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes
 }
 
 // The queries [t, last) of a head.
-void AttendTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Packed& packed, const Tile& tile, const void* q, void* o,
-                float* log_sum, int64_t b, int64_t h, int64_t t, int64_t last) {
+void AttendTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Packed& packed, const Tile& tile,
+                const void* q, void* o, float* log_sum, int64_t b, int64_t h, int64_t t, int64_t last) {
   int64_t stride = s.heads * s.width, kv = b * s.kv_heads + h / (s.heads / s.kv_heads);
   const Word *keys_t = packed.keys_t + kv * sizes.keys_t, *values = packed.values + kv * sizes.values;
   const Range* visible = packed.visible + b * s.queries;
@@ -106,7 +106,7 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
   Pieces pieces(memory);
   Packed packed(pieces, s, sizes);
   for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, packed.visible + b * s.queries);
-  int64_t rows = s.batch * s.heads, tiles = (s.queries + kQueries - 1) / kQueries;
+  int64_t group = s.heads / s.kv_heads, tiles = (s.queries + kQueries - 1) / kQueries;
 #pragma omp parallel
   {
     Pieces own(memory + packed_size.used() + omp_get_thread_num() * tile_size.used());
@@ -117,11 +117,11 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
       PackTransposed(kernels, RowOf(k, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.keys_t + i * sizes.keys_t, s.keys, s.width);
       kernels.pack_rows(RowOf(v, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
     }
-    // Late queries see the most keys: they go first, so that the threads end together.
+    // Heads that share keys go together. Late queries see the most keys and go first, so that the threads end together.
 #pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < tiles * rows; i++) {
-      int64_t t = (tiles - 1 - i / rows) * kQueries;
-      AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, i % rows / s.heads, i % s.heads, t, std::min(s.queries, t + kQueries));
+    for (int64_t i = 0; i < s.batch * s.heads * tiles; i++) {
+      int64_t head = i / (group * tiles) * group + i % group, t = (tiles - 1 - i / group % tiles) * kQueries;
+      AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, head / s.heads, head % s.heads, t, std::min(s.queries, t + kQueries));
     }
   }
 }

@@ -5,139 +5,167 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <tuple>
 
 #include "attention_tiles.h"
 #include "memory.h"
 #include "vector_math.h"
 
-// One query per row of the batch: the work is to read keys and values once, where they lie. Blocks of keys go to different threads and their
-// results are joined, in the same way for any number of threads.
+// One query per row of the batch: the work is to read keys and values once, in the order in which they lie. Blocks of keys go to different
+// threads and their results are joined, in the same way for any number of threads.
 
 namespace lft {
 namespace {
 
-constexpr int64_t kKeys = 256;
+// Keys in a block, and among them those that all heads are through with before the next.
+constexpr int64_t kKeys = 128, kStep = 16;
 // Values of keys below which one thread is enough.
 constexpr int64_t kSmall = int64_t{1} << 16;
 
-inline float Wide(float x) { return x; }
-inline float Wide(uint16_t x) {
-  uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
-
-// What a block of keys adds for one query head, before it is divided by sum.
+// What a block of keys gives for a query head, before it is divided by the sum.
 struct Part {
   float maximum, sum;
 };
 
-// q [heads, width] in f32 and scaled; keys and values with rows stride apart; scores [heads, kKeys], o [heads, width].
-template <typename T>
-inline __attribute__((always_inline)) void AttendBlock(const float* q, const T* keys, const T* values, int64_t stride, int64_t count, int64_t heads,
-                                                       int64_t width, float* scores, float* row, Part* parts, float* o) {
-  for (int64_t t = 0; t < count; t++) {
+struct Sizes {
+  int64_t group, slices;   // query heads of a key-value head, and how many times kRows those are
+  int64_t blocks, columns;
+  bool widen;              // bf16 that the processor cannot multiply
+
+  Sizes(const AttentionShape& s, const TileKernels* kernels)
+      : group(s.heads / s.kv_heads), slices((group + kRows - 1) / kRows), blocks((s.keys + kKeys - 1) / kKeys),
+        columns(CountPanels(s.width) * kPanel), widen(kernels == nullptr) {}
+};
+
+struct Shared {
+  Range* visible;  // [batch]
+  Part* parts;     // [batch, blocks, heads]
+  float* mixed;    // [batch, blocks, heads, columns]
+
+  Shared(Pieces& pieces, const AttentionShape& s, const Sizes& sizes)
+      : visible(pieces.Take<Range>(s.batch)), parts(pieces.Take<Part>(s.batch * sizes.blocks * s.heads)),
+        mixed(pieces.Take<float>(s.batch * sizes.blocks * s.heads * sizes.columns)) {}
+};
+
+struct Own {
+  float* scores;      // [kv_heads, slices, kRows, kKeys]
+  Word* p;            // the same
+  float *rows, *row;  // widened keys or values [kStep, width], a query or result [width]
+
+  Own(Pieces& pieces, const AttentionShape& s, const Sizes& sizes)
+      : scores(pieces.Take<float>(s.kv_heads * sizes.slices * kRows * kKeys)), p(pieces.Take<Word>(s.kv_heads * sizes.slices * kRows * kKeys)),
+        rows(pieces.Take<float>(kStep * s.width)), row(pieces.Take<float>(s.width)) {}
+};
+
+// Rows of a head as the kernels take them: as they lie, or widened.
+struct Rows {
+  const void* data;
+  int64_t stride;
+};
+LFT_DISPATCH void Widen(const uint16_t* x, int64_t stride, float* wide, int64_t rows, int64_t width) {
+  for (int64_t r = 0; r < rows; r++) {
 #pragma omp simd
-    for (int64_t i = 0; i < width; i++) row[i] = Wide(keys[t * stride + i]);
-    for (int64_t h = 0; h < heads; h++) {
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = 0; i < width; i++) sum += row[i] * q[h * width + i];
-      scores[h * kKeys + t] = sum;
+    for (int64_t j = 0; j < width; j++) {
+      uint32_t bits = static_cast<uint32_t>(x[r * stride + j]) << 16;
+      std::memcpy(wide + r * width + j, &bits, 4);
     }
   }
-  for (int64_t h = 0; h < heads; h++) {
-    float maximum = -std::numeric_limits<float>::infinity(), sum = 0;
-    float* own = scores + h * kKeys;
-#pragma omp simd reduction(max : maximum)
-    for (int64_t t = 0; t < count; t++) maximum = own[t] > maximum ? own[t] : maximum;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t t = 0; t < count; t++) {
-      own[t] = Exp(own[t] - maximum);
-      sum += own[t];
+}
+Rows AsRows(const char* x, int64_t stride, float* wide, int64_t rows, int64_t width, bool widen) {
+  if (!widen) return {x, stride};
+  Widen(reinterpret_cast<const uint16_t*>(x), stride, wide, rows, width);
+  return {wide, width};
+}
+
+// All query heads against `count` keys, at most kKeys.
+void AttendBlock(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const char* q, const char* k, const char* v,
+                 int64_t count, const Own& own, Part* parts, float* mixed) {
+  int64_t bytes = BytesOf(s.type), stride = s.kv_heads * s.width, slice = kRows * kKeys;
+  Word* p = kernels.pack == 1 ? reinterpret_cast<Word*>(own.scores) : own.p;
+  for (int64_t t = 0; t < count; t += kStep) {
+    for (int64_t kv = 0; kv < s.kv_heads; kv++) {
+      Rows keys = AsRows(k + (t * stride + kv * s.width) * bytes, stride, own.rows, std::min(kStep, count - t), s.width, sizes.widen);
+      for (int64_t h = 0; h < sizes.group; h++) {
+        Rows query = AsRows(q + (kv * sizes.group + h) * s.width * bytes, 0, own.row, 1, s.width, sizes.widen);
+        kernels.dot(keys.data, keys.stride, query.data, 0, own.scores + (kv * sizes.slices * kRows + h) * kKeys + t, std::min(kStep, count - t),
+                    s.width);
+      }
     }
-    parts[h] = {maximum, sum};
-    std::fill_n(o + h * width, width, 0.0f);
   }
-  for (int64_t t = 0; t < count; t++) {
-#pragma omp simd
-    for (int64_t i = 0; i < width; i++) row[i] = Wide(values[t * stride + i]);
-    for (int64_t h = 0; h < heads; h++) {
-      float p = scores[h * kKeys + t];
-#pragma omp simd
-      for (int64_t i = 0; i < width; i++) o[h * width + i] += p * row[i];
+  for (int64_t kv = 0; kv < s.kv_heads; kv++) {
+    for (int64_t h = 0; h < sizes.group; h += kRows) {
+      int64_t at = (kv * sizes.slices + h / kRows) * slice;
+      RowState state;
+      Range ranges[kRows] = {};
+      std::fill_n(ranges, std::min(kRows, sizes.group - h), Range{0, count});
+      kernels.softmax(own.scores + at, kKeys, ranges, s.scale * kLog2E, state, p + at / kernels.pack, kKeys / kernels.pack, CountPanels(count));
+      for (int64_t r = 0; r < std::min(kRows, sizes.group - h); r++) parts[kv * sizes.group + h + r] = {state.maximum[r], state.sum[r]};
+    }
+  }
+  for (int64_t t = 0; t < count; t += kStep) {
+    for (int64_t kv = 0; kv < s.kv_heads; kv++) {
+      Rows values = AsRows(v + (t * stride + kv * s.width) * bytes, stride, own.rows, std::min(kStep, count - t), s.width, sizes.widen);
+      for (int64_t h = 0; h < sizes.group; h += kRows) {
+        kernels.mix(p + ((kv * sizes.slices + h / kRows) * slice + t) / kernels.pack, kKeys / kernels.pack, values.data, values.stride,
+                    mixed + (kv * sizes.group + h) * sizes.columns, sizes.columns, std::min(kRows, sizes.group - h), std::min(kStep, count - t),
+                    s.width, t > 0);
+      }
     }
   }
 }
 
-LFT_DISPATCH void AttendBlockF32(const float* q, const float* keys, const float* values, int64_t stride, int64_t count, int64_t heads, int64_t width,
-                                 float* scores, float* row, Part* parts, float* o) {
-  AttendBlock(q, keys, values, stride, count, heads, width, scores, row, parts, o);
-}
-LFT_DISPATCH void AttendBlockBf16(const float* q, const uint16_t* keys, const uint16_t* values, int64_t stride, int64_t count, int64_t heads,
-                                  int64_t width, float* scores, float* row, Part* parts, float* o) {
-  AttendBlock(q, keys, values, stride, count, heads, width, scores, row, parts, o);
-}
-
-// Joins the blocks of a head: parts and o lie `heads` resp. `heads · width` apart.
-void Join(const Part* parts, const float* o, int64_t blocks, int64_t heads, int64_t width, float* out, float* log_sum) {
-  float maximum = -std::numeric_limits<float>::infinity(), sum = 0;
-  for (int64_t i = 0; i < blocks; i++) maximum = std::max(maximum, parts[i * heads].maximum);
-  std::fill_n(out, width, 0.0f);
-  for (int64_t i = 0; i < blocks; i++) {
-    const Part& part = parts[i * heads];
-    if (part.sum == 0) continue;
-    float factor = std::exp(part.maximum - maximum);
-    sum += factor * part.sum;
-    for (int64_t j = 0; j < width; j++) out[j] += factor * o[i * heads * width + j];
+// Joins the blocks of a head, which lie `heads` apart.
+void Join(const TileKernels& kernels, const Part* parts, float* mixed, int64_t heads, const Sizes& sizes, int64_t width, void* o, float* log_sum) {
+  float maximum = parts[0].maximum, sum = 0;
+  for (int64_t i = 1; i < sizes.blocks; i++) maximum = std::max(maximum, parts[i * heads].maximum);
+  for (int64_t i = 0; i < sizes.blocks; i++) {
+    float factor = std::exp2(parts[i * heads].maximum - maximum);
+    sum += factor * parts[i * heads].sum;
+    for (int64_t j = 0; j < width; j++) mixed[i * heads * sizes.columns + j] *= factor;
   }
-  for (int64_t j = 0; j < width; j++) out[j] /= sum;
-  *log_sum = maximum + std::log(sum);
+  float inverse = 1.0f / sum;
+  kernels.finish(mixed, sizes.columns, sizes.blocks, heads * sizes.columns, &inverse, o, width, 1, width);
+  *log_sum = maximum * kLn2 + std::log(sum);
 }
 
 }  // namespace
 
 void Decode(const void* q, const void* k, const void* v, void* o, float* log_sum, const AttentionShape& s) {
-  int64_t group = s.heads / s.kv_heads, blocks = (s.keys + kKeys - 1) / kKeys, items = s.batch * s.kv_heads * blocks;
-  int64_t stride = s.kv_heads * s.width;
-  int threads = omp_get_max_threads();
-  auto layout = [&](Pieces& pieces) {
-    return std::make_tuple(pieces.Take<float>(s.batch * s.heads * s.width), pieces.Take<float>(s.batch * s.heads * s.width),
-                           pieces.Take<Part>(items * group), pieces.Take<float>(items * group * s.width),
-                           pieces.Take<float>(threads * (group * kKeys + s.width)), pieces.Take<Range>(s.batch));
-  };
-  Pieces size;
-  layout(size);
-  Pieces pieces(Scratch(kTileSlot, size.used()));
-  auto [queries, joined, parts, mixed, buffers, visible] = layout(pieces);
-  if (s.type == Type::kBf16) FromBf16(static_cast<const uint16_t*>(q), queries, s.batch * s.heads * s.width);
-  else std::memcpy(queries, q, s.batch * s.heads * s.width * sizeof(float));
-  for (int64_t i = 0; i < s.batch * s.heads * s.width; i++) queries[i] *= s.scale;
-  for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, visible + b);
-#pragma omp parallel for schedule(static) if (s.batch * s.keys * stride >= kSmall)
-  for (int64_t i = 0; i < items; i++) {
-    int64_t b = i / (s.kv_heads * blocks), kv = i / blocks % s.kv_heads, block = i % blocks;
-    int64_t begin = std::max(block * kKeys, visible[b].begin), end = std::min((block + 1) * kKeys, s.keys);
-    int64_t at = ((b * s.keys + begin) * s.kv_heads + kv) * s.width, count = std::max<int64_t>(end - begin, 0);
-    float *scores = buffers + omp_get_thread_num() * (group * kKeys + s.width), *row = scores + group * kKeys;
-    const float* rows = queries + (b * s.heads + kv * group) * s.width;
-    Part* own = parts + i * group;
-    float* out = mixed + i * group * s.width;
-    if (s.type == Type::kBf16) {
-      AttendBlockBf16(rows, static_cast<const uint16_t*>(k) + at, static_cast<const uint16_t*>(v) + at, stride, count, group, s.width, scores, row, own, out);
-    } else {
-      AttendBlockF32(rows, static_cast<const float*>(k) + at, static_cast<const float*>(v) + at, stride, count, group, s.width, scores, row, own, out);
+  const TileKernels* chosen = ChooseTileKernels(s.type, s.width);
+  Sizes sizes(s, chosen);
+  const TileKernels& kernels = sizes.widen ? *ChooseTileKernels(Type::kF32, s.width) : *chosen;
+  Pieces shared_size, own_size;
+  Shared(shared_size, s, sizes);
+  Own(own_size, s, sizes);
+  auto* memory = static_cast<char*>(Scratch(kTileSlot, shared_size.used() + omp_get_max_threads() * own_size.used()));
+  Pieces pieces(memory);
+  Shared shared(pieces, s, sizes);
+  for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, shared.visible + b);
+#pragma omp parallel if (s.batch * s.keys * s.kv_heads * s.width >= kSmall)
+  {
+    Pieces place(memory + shared_size.used() + omp_get_thread_num() * own_size.used());
+    Own own(place, s, sizes);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < s.batch * sizes.blocks; i++) {
+      int64_t b = i / sizes.blocks, block = i % sizes.blocks * kKeys;
+      int64_t begin = std::max(block, shared.visible[b].begin), count = std::min(block + kKeys, s.keys) - begin;
+      Part* parts = shared.parts + i * s.heads;
+      float* mixed = shared.mixed + i * s.heads * sizes.columns;
+      if (count > 0) {
+        AttendBlock(kernels, s, sizes, RowOf(q, s, b, 0, 0, 1, s.heads), RowOf(k, s, b, begin, 0, s.keys, s.kv_heads),
+                    RowOf(v, s, b, begin, 0, s.keys, s.kv_heads), count, own, parts, mixed);
+      } else {
+        std::fill_n(parts, s.heads, Part{RowState().maximum[0], 0});
+        std::fill_n(mixed, s.heads * sizes.columns, 0.0f);
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < s.batch * s.heads; i++) {
+      int64_t first = i / s.heads * sizes.blocks * s.heads + i % s.heads;
+      void* out = RowOf(o, s, 0, 0, i, 1, s.heads);
+      Join(kernels, shared.parts + first, shared.mixed + first * sizes.columns, s.heads, sizes, s.width, sizes.widen ? own.row : out, log_sum + i);
+      if (sizes.widen) ToBf16(own.row, static_cast<uint16_t*>(out), s.width);
     }
   }
-  for (int64_t i = 0; i < s.batch * s.heads; i++) {
-    int64_t first = i / group * blocks * group + i % group;
-    Join(parts + first, mixed + first * s.width, blocks, group, s.width, joined + i * s.width, log_sum + i);
-  }
-  if (s.type == Type::kBf16) ToBf16(joined, static_cast<uint16_t*>(o), s.batch * s.heads * s.width);
-  else std::memcpy(o, joined, s.batch * s.heads * s.width * sizeof(float));
 }
 
 }  // namespace lft

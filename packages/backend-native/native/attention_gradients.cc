@@ -34,7 +34,8 @@ struct Sizes {
   Sizes(const AttentionShape& s, const TileKernels& kernels)
       : depth((s.width + kernels.pack - 1) / kernels.pack), columns(CountPanels(s.width) * kPanel),
         query_panel((s.queries + kernels.pack - 1) / kernels.pack * kPanel), key_panel((s.keys + kernels.pack - 1) / kernels.pack * kPanel),
-        queries(CountPanels(s.queries) * kPanel), group(s.heads / s.kv_heads), parts(s.batch * s.kv_heads < kEnough ? group : 1), items(s.batch * s.kv_heads * parts) {}
+        queries(CountPanels(s.queries) * kPanel), group(s.heads / s.kv_heads),
+        parts(s.batch * s.kv_heads < kEnough ? group : 1), items(s.batch * s.kv_heads * parts) {}
 };
 
 struct Shared {
@@ -63,7 +64,8 @@ struct Head {
         dq(pieces.Take<float>(sizes.queries * sizes.columns)), log_sum(pieces.Take<float>(sizes.queries + kPanel)),
         delta(pieces.Take<float>(sizes.queries + kPanel)), scores(pieces.Take<float>(kRows * kQueries + kPanel)),
         dp(pieces.Take<float>(kKeys * kQueries + kPanel)), p(pieces.Take<Word>(kRows * kQueries + kPanel)),
-        ds(pieces.Take<Word>(kRows * kQueries + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kQueries + kPanel)), turned(pieces.Take<Word>(kKeys * kQueries)) {}
+        ds(pieces.Take<Word>(kRows * kQueries + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kQueries + kPanel)),
+        turned(pieces.Take<Word>(kKeys * kQueries)) {}
 };
 
 // What a thread works at: one or more query heads of a key-value head.
@@ -84,7 +86,7 @@ void PackHead(const TileKernels& kernels, const AttentionShape& s, const Sizes& 
     PackTransposed(kernels, d_o, stride, head.d_o_t + t * sizes.depth, rows, s.width);
     kernels.pack_rows(q, stride, head.q + at, sizes.query_panel, rows, s.width);
     kernels.pack_rows(d_o, stride, head.d_o + at, sizes.query_panel, rows, s.width);
-    kernels.dot(d_o, RowOf(x.o, s, b, t, h, s.queries, s.heads), stride, head.delta + t, rows, s.width);
+    kernels.dot(d_o, stride, RowOf(x.o, s, b, t, h, s.queries, s.heads), stride, head.delta + t, rows, s.width);
   }
   const float* log_sum = x.log_sum + (b * s.heads + h) * s.queries;
   for (int64_t t = 0; t < s.queries; t++) head.log_sum[t] = log_sum[t] * kLog2E;
@@ -159,7 +161,8 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
   std::fill_n(ones, kKeys, 1.0f);
   // Keys from `first` on, at most kKeys, of what lies in the buffers of a head.
   auto finish_keys = [&](int64_t kv_head, int64_t buffer, int64_t first) {
-    int64_t b = kv_head / s.kv_heads, kv = kv_head % s.kv_heads, rows = std::min(kKeys, s.keys - first), at = buffer * head_values + first * sizes.columns;
+    int64_t b = kv_head / s.kv_heads, kv = kv_head % s.kv_heads, rows = std::min(kKeys, s.keys - first);
+    int64_t at = buffer * head_values + first * sizes.columns;
     kernels.finish(shared.dk + at, sizes.columns, sizes.parts, head_values, scales, RowOf(x.dk, s, b, first, kv, s.keys, s.kv_heads), kv_stride, rows,
                    s.width);
     kernels.finish(shared.dv + at, sizes.columns, sizes.parts, head_values, ones, RowOf(x.dv, s, b, first, kv, s.keys, s.kv_heads), kv_stride, rows,
@@ -230,7 +233,8 @@ void AttentionGradients(const void* d_o, const void* q, const void* k, const voi
     FromBf16(static_cast<const uint16_t*>(from), wide, count);
     return wide;
   };
-  Tensors wide{widened(d_o, n), widened(q, n), widened(k, m), widened(v, m), widened(o, n), log_sum, pieces.Take<float>(n), pieces.Take<float>(m), pieces.Take<float>(m)};
+  Tensors wide{widened(d_o, n), widened(q, n), widened(k, m), widened(v, m), widened(o, n), log_sum,
+               pieces.Take<float>(n), pieces.Take<float>(m), pieces.Take<float>(m)};
   GradientTiles(*ChooseTileKernels(Type::kF32, s.width), wide, shape);
   ToBf16(static_cast<float*>(wide.dq), static_cast<uint16_t*>(dq), n);
   ToBf16(static_cast<float*>(wide.dk), static_cast<uint16_t*>(dk), m);

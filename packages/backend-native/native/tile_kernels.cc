@@ -78,9 +78,14 @@ LFT_DISPATCH void PackRows(const void* x, int64_t x_stride, Word* panels, int64_
   for (int64_t j = 0; j < width; j += kPanel) {
     int64_t count = std::min(kPanel, width - j);
     for (int64_t i = 0; i < rows; i++) {
+      const Word* from = static_cast<const Word*>(x) + i * x_stride + j;
       Word* to = panels + j / kPanel * panel_stride + i * kPanel;
-      std::memset(to + count, 0, (kPanel - count) * sizeof(Word));
-      std::memcpy(to, static_cast<const Word*>(x) + i * x_stride + j, count * sizeof(Word));
+      if (count == kPanel) {
+#pragma omp simd
+        for (int64_t k = 0; k < kPanel; k++) to[k] = from[k];
+      } else {
+        for (int64_t k = 0; k < kPanel; k++) to[k] = k < count ? from[k] : 0;
+      }
     }
   }
 }
@@ -129,18 +134,20 @@ LFT_DISPATCH void Gradient(float* scores, float* dp, int64_t stride, const Range
 LFT_DISPATCH void Finish(const float* x, int64_t x_stride, int64_t parts, int64_t part_stride, const float* factor, void* out,
                          int64_t out_stride, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; r++) {
-    float* to = static_cast<float*>(out) + r * out_stride;
-    for (int64_t j = 0; j < width; j++) {
-      float sum = 0;
-      for (int64_t part = 0; part < parts; part++) sum += x[part * part_stride + r * x_stride + j];
-      to[j] = sum * factor[r];
+    const float* from = x + r * x_stride;
+    float *to = static_cast<float*>(out) + r * out_stride, scale = factor[r];
+#pragma omp simd
+    for (int64_t j = 0; j < width; j++) to[j] = from[j] * scale;
+    for (int64_t part = 1; part < parts; part++) {
+#pragma omp simd
+      for (int64_t j = 0; j < width; j++) to[j] += from[part * part_stride + j] * scale;
     }
   }
 }
 
-LFT_DISPATCH void Dot(const void* a, const void* b, int64_t stride, float* out, int64_t rows, int64_t width) {
+LFT_DISPATCH void Dot(const void* a, int64_t a_stride, const void* b, int64_t b_stride, float* out, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; r++) {
-    auto *x = static_cast<const float*>(a) + r * stride, *y = static_cast<const float*>(b) + r * stride;
+    auto *x = static_cast<const float*>(a) + r * a_stride, *y = static_cast<const float*>(b) + r * b_stride;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t j = 0; j < width; j++) sum += x[j] * y[j];
@@ -148,7 +155,20 @@ LFT_DISPATCH void Dot(const void* a, const void* b, int64_t stride, float* out, 
   }
 }
 
-const TileKernels kPortable = {Type::kF32, 1, Product, Transpose, PackRows, Softmax, Gradient, Finish, Dot};
+LFT_DISPATCH void Mix(const Word* p, int64_t p_stride, const void* x, int64_t x_stride, float* c, int64_t c_stride, int64_t rows, int64_t depth,
+                      int64_t width, bool accumulate) {
+  for (int64_t r = 0; r < rows && !accumulate; r++) std::memset(c + r * c_stride, 0, width * sizeof(float));
+  for (int64_t k = 0; k < depth; k++) {
+    auto* row = static_cast<const float*>(x) + k * x_stride;
+    for (int64_t r = 0; r < rows; r++) {
+      float factor = reinterpret_cast<const float*>(p)[r * p_stride + k];
+#pragma omp simd
+      for (int64_t j = 0; j < width; j++) c[r * c_stride + j] += factor * row[j];
+    }
+  }
+}
+
+const TileKernels kPortable = {Type::kF32, 1, Product, Transpose, PackRows, Softmax, Gradient, Finish, Dot, Mix};
 
 }  // namespace
 

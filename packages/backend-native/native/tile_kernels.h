@@ -54,8 +54,12 @@ struct TileKernels {
   // out[r] = factor[r]·Σ x[part][r] over parts.
   void (*finish)(const float* x, int64_t x_stride, int64_t parts, int64_t part_stride, const float* factor, void* out, int64_t out_stride,
                  int64_t rows, int64_t width);
-  // Σ a∘b of every row.
-  void (*dot)(const void* a, const void* b, int64_t stride, float* out, int64_t rows, int64_t width);
+  // out[r] = a[r]·b[r]; a stride of 0 takes the same row again.
+  void (*dot)(const void* a, int64_t a_stride, const void* b, int64_t b_stride, float* out, int64_t rows, int64_t width);
+  // c [rows, width in whole panels] = p·x, or added to it, with words of p [rows, depth / pack] and x [depth, width] as it lies. p is 0 behind
+  // depth.
+  void (*mix)(const Word* p, int64_t p_stride, const void* x, int64_t x_stride, float* c, int64_t c_stride, int64_t rows, int64_t depth,
+              int64_t width, bool accumulate);
 };
 
 // The best kernels of this processor for operands of a type and heads of a width; nullptr where bf16 has to be widened first.
