@@ -18,6 +18,7 @@
 #include "matmul.h"
 #include "memory.h"
 #include "quantised.h"
+#include "vector_products.h"
 
 namespace {
 
@@ -63,6 +64,12 @@ class Call {
   }
 
   Values Tensor(int i) const { return {Data<void>(i), TypeOf(i)}; }
+
+  bool IsInt8(int i) const {
+    napi_typedarray_type type;
+    napi_get_typedarray_info(env_, values_[i], &type, nullptr, nullptr, nullptr, nullptr);
+    return type == napi_int8_array;
+  }
 
   size_t Bytes(int i) const {
     napi_typedarray_type type;
@@ -289,10 +296,20 @@ napi_value UnpackInt8Op(Call& c) {
   lft::UnpackInt8(Int8At(c, 0, 3), c.Data<uint16_t>(2));
   return nullptr;
 }
-// unpackNf4(codes, scales, out, count)
+// The same of nf4.
+lft::Nf4Matrix Nf4At(Call& c, int i, int k) { return {c.Data<uint8_t>(i), c.Data<float>(i + 1), c.Int(k), c.Int(k + 1)}; }
+// unpackNf4(codes, scales, out, rows, columns)
 napi_value UnpackNf4Op(Call& c) {
-  lft::UnpackNf4(c.Data<uint8_t>(0), c.Data<float>(1), c.Int(3), c.Data<uint16_t>(2));
+  lft::UnpackNf4(Nf4At(c, 0, 3), c.Data<uint16_t>(2));
   return nullptr;
+}
+// vectorProduct(x, codes, scales, y, count, rows, columns) → whether there is one for so many rows and this format
+napi_value VectorProductOp(Call& c) {
+  int64_t count = c.Int(4);
+  bool done = count <= lft::kFewRows;
+  if (done && c.IsInt8(1)) lft::VectorProduct(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), count);
+  else if (done) done = lft::VectorProduct(c.Tensor(0), Nf4At(c, 1, 5), c.Tensor(3), count);
+  return FromDouble(c.env_, done);
 }
 
 // rmsNorm(x, weight, epsilon, y, inverse, rows, width)
@@ -397,6 +414,7 @@ napi_value Init(napi_env env, napi_value exports) {
       {"int8InputGradient", Guarded<Int8InputGradientOp>},
       {"unpackInt8", Guarded<UnpackInt8Op>},
       {"unpackNf4", Guarded<UnpackNf4Op>},
+      {"vectorProduct", Guarded<VectorProductOp>},
       {"rmsNorm", Guarded<RmsNormOp>},
       {"rmsNormGradient", Guarded<RmsNormGradientOp>},
       {"rotary", Guarded<RotaryOp>},

@@ -54,15 +54,12 @@ void OnBusError(int signal, siginfo_t* info, void* context) {
   sigaction(signal, &previous, nullptr);
 }
 
-void InstallHandler() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    struct sigaction action = {};
-    action.sa_sigaction = OnBusError;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &previous);
-  });
+bool InstallHandler() {
+  struct sigaction action = {};
+  action.sa_sigaction = OnBusError;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  return sigaction(SIGBUS, &action, &previous) == 0;
 }
 
 uintptr_t PageStart(uintptr_t at) { return at & ~(static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)) - 1); }
@@ -70,12 +67,15 @@ uintptr_t PageStart(uintptr_t at) { return at & ~(static_cast<uintptr_t>(sysconf
 }  // namespace
 
 void* MapFile(int file, uint64_t offset, size_t bytes, const std::string& path) {
-  InstallHandler();
+  static bool installed = InstallHandler();
+  static_cast<void>(installed);
   uint64_t first = PageStart(offset);
   size_t length = bytes + (offset - first);
   void* pages = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, static_cast<off_t>(first));
   if (pages == MAP_FAILED) throw std::runtime_error(path + ": cannot be mapped into memory: " + std::strerror(errno));
-  // The disk, where it is needed, begins to read now and not at the first touch of each page.
+  // Read into large pages, where the file system has them: with small ones looking up addresses costs a third of the speed of memory. And the
+  // disk, where it is needed, begins to read now and not at the first touch of each page.
+  madvise(pages, length, MADV_HUGEPAGE);
   madvise(pages, length, MADV_WILLNEED);
 
   auto begin = reinterpret_cast<uintptr_t>(pages);

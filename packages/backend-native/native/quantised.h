@@ -12,6 +12,20 @@ struct Int8Matrix {
   int64_t rows, columns;
 };
 
+// The 16 values of NF4 (QLoRA, arXiv 2305.14314, appendix E).
+constexpr float kNf4Levels[16] = {-1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f,
+                                  -0.28444138169288635f, -0.18477343022823334f, -0.09105003625154495f, 0.0f,
+                                  0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
+                                  0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+constexpr int64_t kNf4Block = 64;
+
+// W [rows, columns] row by row in blocks of 64 values that share a scale: two codes a byte, the first in the high half. Codes are whole blocks.
+struct Nf4Matrix {
+  const uint8_t* codes;
+  const float* scales;
+  int64_t rows, columns;
+};
+
 // Whether the int8 products below are there for [rows, columns], and the fastest way: a processor with AVX512-VNNI and no matrix tiles
 // (whose bf16 is faster), and sums that fit 32 bits.
 bool TakesInt8Product(int64_t rows, int64_t columns);
@@ -25,7 +39,6 @@ void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, 
 
 // The matrices as bf16, rounded from f32.
 void UnpackInt8(const Int8Matrix& w, uint16_t* out);
-// NF4: two codes a byte, the first in the high half; a scale for 64 values. codes are whole blocks, of which `count` values are written.
-void UnpackNf4(const uint8_t* codes, const float* scales, int64_t count, uint16_t* out);
+void UnpackNf4(const Nf4Matrix& w, uint16_t* out);
 
 }  // namespace lft

@@ -12,25 +12,6 @@
 namespace lft {
 namespace {
 
-// The 16 values of NF4 (QLoRA, arXiv 2305.14314, appendix E).
-constexpr float kNf4Levels[16] = {-1.0f,
-                                  -0.6961928009986877f,
-                                  -0.5250730514526367f,
-                                  -0.39491748809814453f,
-                                  -0.28444138169288635f,
-                                  -0.18477343022823334f,
-                                  -0.09105003625154495f,
-                                  0.0f,
-                                  0.07958029955625534f,
-                                  0.16093020141124725f,
-                                  0.24611230194568634f,
-                                  0.33791524171829224f,
-                                  0.44070982933044434f,
-                                  0.5626170039176941f,
-                                  0.7229568362236023f,
-                                  1.0f};
-constexpr int64_t kBlock = 64;
-
 inline uint16_t Rounded(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, 4);
@@ -43,14 +24,14 @@ LFT_DISPATCH void UnpackRow(const int8_t* codes, float scale, int64_t count, uin
 }
 
 // Values of one block, by a table of the 16 that it may have.
-void UnpackBlock(const uint8_t* codes, float scale, int64_t count, uint16_t* out) {
+void UnpackNf4Block(const uint8_t* codes, float scale, int64_t count, uint16_t* out) {
   uint16_t table[16];
   for (int i = 0; i < 16; i++) table[i] = Rounded(kNf4Levels[i] * scale);
   for (int64_t i = 0; i < count; i++) out[i] = table[i & 1 ? codes[i / 2] & 15 : codes[i / 2] >> 4];
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512bw"))) void UnpackBlockByUnit(const uint8_t* codes, float scale, uint16_t* out) {
+__attribute__((target("avx512f,avx512bw"))) void UnpackNf4BlockByUnit(const uint8_t* codes, float scale, uint16_t* out) {
   __m512i bits = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(kNf4Levels), _mm512_set1_ps(scale)));
   __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
@@ -71,21 +52,22 @@ void UnpackInt8(const Int8Matrix& w, uint16_t* out) {
   for (int64_t r = 0; r < w.rows; r++) UnpackRow(w.codes + r * w.columns, w.scales[r], w.columns, out + r * w.columns);
 }
 
-void UnpackNf4(const uint8_t* codes, const float* scales, int64_t count, uint16_t* out) {
+void UnpackNf4(const Nf4Matrix& w, uint16_t* out) {
 #if defined(__x86_64__)
   static const bool unit = __builtin_cpu_supports("avx512bw");
 #endif
+  int64_t count = w.rows * w.columns;
 #pragma omp parallel for schedule(static) if (count > 16384)
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const uint8_t* from = codes + begin / 2;
-    float scale = scales[begin / kBlock];
+  for (int64_t begin = 0; begin < count; begin += kNf4Block) {
+    const uint8_t* from = w.codes + begin / 2;
+    float scale = w.scales[begin / kNf4Block];
 #if defined(__x86_64__)
-    if (unit && count - begin >= kBlock) {
-      UnpackBlockByUnit(from, scale, out + begin);
+    if (unit && count - begin >= kNf4Block) {
+      UnpackNf4BlockByUnit(from, scale, out + begin);
       continue;
     }
 #endif
-    UnpackBlock(from, scale, std::min(kBlock, count - begin), out + begin);
+    UnpackNf4Block(from, scale, std::min(kNf4Block, count - begin), out + begin);
   }
 }
 

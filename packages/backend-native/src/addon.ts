@@ -79,7 +79,17 @@ export interface Addon {
   int8InputGradient: Int8Product;
   /** Into bf16. */
   unpackInt8(codes: Int8Array, scales: Float32Array, out: Pointer, rows: number, columns: number): void;
-  unpackNf4(codes: Uint8Array, scales: Float32Array, out: Pointer, count: number): void;
+  unpackNf4(codes: Uint8Array, scales: Float32Array, out: Pointer, rows: number, columns: number): void;
+  /** y = x·Wᵀ for a few rows of x and int8 (Int8Array) or nf4 codes. @returns 0 where there is no such product, or x has more rows */
+  vectorProduct(
+    x: Values,
+    codes: Int8Array | Uint8Array,
+    scales: Float32Array,
+    y: Values,
+    count: number,
+    rows: number,
+    columns: number,
+  ): number;
   rmsNorm(x: Values, weight: Pointer, epsilon: number, y: Values, inverse: Pointer, rows: number, width: number): void;
   rmsNormGradient(
     dy: Values,

@@ -5,6 +5,15 @@ import type { Addon, Pointer, Values } from './addon.js';
 /** How float32 values lie in memory: as they are, or rounded to bf16. */
 export type Format = 'f32' | 'bf16';
 
+/** Memory with room behind the values that are in it. Tensors that grew from each other lie in it from its beginning on. */
+interface Room {
+  /** In values. */
+  readonly capacity: number;
+  /** The size of the longest. */
+  used: number;
+  users: number;
+}
+
 /** A tensor's memory. Several tensors may share it (reshaped views). */
 interface Block {
   pointer: Pointer;
@@ -12,6 +21,7 @@ interface Block {
   readonly dtype: tf.DataType;
   format: Format;
   references: number;
+  room?: Room | undefined;
 }
 
 const BYTES = { float32: 4, int32: 4, bool: 1, complex64: 8, string: 0 } as const;
@@ -49,9 +59,15 @@ export class NativeBackend extends tf.KernelBackend {
     return { dataId: x.dataId, shape, dtype };
   }
 
+  /** Whether x lies in memory of other tensors. */
+  shared(x: tf.TensorInfo): boolean {
+    const { references, room } = this.blocks.get(x.dataId);
+    return references > 1 || (room !== undefined && room.users > 1);
+  }
+
   /** x to be written to: its own memory where nobody shares it, else a copy. */
   own(x: tf.TensorInfo): tf.TensorInfo {
-    if (this.refCount(x.dataId) === 1) return this.share(x, x.shape);
+    if (!this.shared(x)) return this.share(x, x.shape);
     const out = this.output(x.shape, x.dtype, this.format(x));
     const { size, format } = this.blocks.get(x.dataId);
     this.addon.copy(this.values(out), this.values(x), size * (format === 'bf16' ? 2 : BYTES[x.dtype as 'float32']));
@@ -64,11 +80,36 @@ export class NativeBackend extends tf.KernelBackend {
     if (block.format === 'bf16') {
       const pointer = this.addon.alloc(4 * block.size);
       this.addon.widen(block.pointer, pointer, block.size);
-      this.addon.release(block.pointer);
+      this.free(block);
       block.pointer = pointer;
       block.format = 'f32';
+      block.room = undefined;
     }
     return block.pointer;
+  }
+
+  /**
+   * The values of x and those of `more` behind them: where x lies, when there is room and nothing was put there yet, else in new memory with
+   * as much room again. Either way x keeps its values.
+   */
+  append(x: tf.TensorInfo, more: tf.TensorInfo, shape: number[]): tf.TensorInfo {
+    if (this.format(x) !== this.format(more)) [x, more].map((part) => this.pointer(part));
+    const [before, added] = [this.blocks.get(x.dataId), this.blocks.get(more.dataId)];
+    const { format } = before;
+    const bytes = format === 'bf16' ? 2 : 4;
+    const size = before.size + added.size;
+    let { pointer, room } = before;
+    if (!room || room.used !== before.size || room.capacity < size) {
+      room = { capacity: 2 * size, used: 0, users: 0 };
+      pointer = this.addon.alloc(bytes * room.capacity);
+      this.addon.copy(pointer, before.pointer, bytes * before.size);
+    }
+    this.addon.copy(pointer + bytes * before.size, added.pointer, bytes * added.size);
+    room.used = size;
+    room.users += 1;
+    const dataId = {};
+    this.blocks.set(dataId, { pointer, size, dtype: 'float32', format, references: 1, room });
+    return { dataId, shape, dtype: 'float32' };
   }
 
   /** See `MapFile` of @lft/core: frozen weights are read where they lie in the file. */
@@ -132,9 +173,14 @@ export class NativeBackend extends tf.KernelBackend {
     const block = this.blocks.get(dataId);
     block.references -= 1;
     if (!force && block.references > 0) return false;
-    this.addon.release(block.pointer);
+    this.free(block);
     this.blocks.delete(dataId);
     return true;
+  }
+
+  private free({ pointer, room }: Block): void {
+    if (room) room.users -= 1;
+    if (!room || room.users === 0) this.addon.release(pointer);
   }
 
   override incRef(dataId: tf.DataId): void {

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { elementwise, FLOAT_ONLY, reduction } from './kernels/elementwise.js';
 import { fused } from './kernels/fused.js';
 import type { Kernel } from './kernels/kernel.js';
-import { layout, takesLayout } from './kernels/layout.js';
+import { layout, TAKES_ALL, takesLayout } from './kernels/layout.js';
 import { lowRank } from './kernels/low-rank.js';
 import { runPlain, tellPlain } from './kernels/plain.js';
 import { products } from './kernels/products.js';
@@ -37,19 +37,21 @@ function registerKernels(): void {
     [...elementwise, ...reduction, ...layout, ...products, ...lowRank, ...fused].map((kernel) => [kernel.name, kernel]),
   );
   const layoutNames = new Set(layout.map(({ name }) => name));
+  const takes = (name: string, inputs: object, attributes: Record<string, unknown>) => {
+    const tensors = Object.values(inputs).flat() as tf.TensorInfo[];
+    if (layoutNames.has(name)) return takesLayout(name, tensors, attributes);
+    return tensors.every(({ dtype }) => dtype === 'float32');
+  };
   for (const { kernelName } of tf.getKernelsForBackend(NAME)) tf.unregisterKernel(kernelName, NAME);
   for (const kernel of own.values()) {
+    const takesAll = TAKES_ALL.has(kernel.name) || !(FLOAT_ONLY.has(kernel.name) || layoutNames.has(kernel.name));
     tf.registerKernel({
       kernelName: kernel.name,
       backendName: NAME,
-      kernelFunc: ({ inputs, attrs, backend }) => {
-        const native = backend as NativeBackend;
-        const tensors = Object.values(inputs).flat().filter(Boolean) as tf.TensorInfo[];
-        const takes =
-          (!FLOAT_ONLY.has(kernel.name) || tensors.every(({ dtype }) => dtype === 'float32')) &&
-          (!layoutNames.has(kernel.name) || takesLayout(kernel.name, tensors, attrs ?? {}));
-        return takes ? kernel.run(native, inputs, attrs ?? {}) : runPlain(native, kernel.name, inputs, attrs);
-      },
+      kernelFunc: ({ inputs, attrs = {}, backend }) =>
+        takesAll || takes(kernel.name, inputs, attrs)
+          ? kernel.run(backend as NativeBackend, inputs, attrs)
+          : runPlain(backend as NativeBackend, kernel.name, inputs, attrs),
     });
   }
   for (const { kernelName } of tf.getKernelsForBackend('cpu')) {

@@ -64,8 +64,7 @@ const binary = [...BINARY, 'LftAdd'].map(
 const accumulate: Kernel = {
   name: 'LftAccumulate',
   run(backend, { sum, part }: { sum: tf.TensorInfo; part: tf.TensorInfo }) {
-    const inPlace =
-      backend.refCount(sum.dataId) === 1 && (backend.format(sum) === 'f32' || backend.format(part) === 'bf16');
+    const inPlace = !backend.shared(sum) && (backend.format(sum) === 'f32' || backend.format(part) === 'bf16');
     const format = backend.format(sum) === 'bf16' && backend.format(part) === 'bf16' ? 'bf16' : 'f32';
     const out = inPlace ? backend.share(sum, sum.shape) : backend.output(sum.shape, 'float32', format);
     const size = Float64Array.of(tf.util.sizeFromShape(sum.shape));

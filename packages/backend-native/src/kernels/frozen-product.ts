@@ -17,6 +17,9 @@ export function frozenProduct(
   const { addon } = backend;
   const { data, rows, columns } = weight;
   const [from, to, count] = [backend.values(x), backend.values(result), x.shape[0]!];
+  // With few rows of x the weight is read as it is, and x is not rounded.
+  if (transposed && 'codes' in data && addon.vectorProduct(from, data.codes, data.scales, to, count, rows, columns))
+    return;
   if (data instanceof Int8Values && addon.takesInt8(rows, columns)) {
     const product = transposed ? addon.int8Product : addon.int8InputGradient;
     product(from, data.codes, data.scales, to, count, rows, columns);
@@ -38,7 +41,7 @@ export function withMatrix<Result>(
   const memory = addon.alloc(2 * data.length);
   try {
     if (data instanceof Int8Values) addon.unpackInt8(data.codes, data.scales, memory, rows, columns);
-    else addon.unpackNf4(data.codes, data.scales, memory, data.length);
+    else addon.unpackNf4(data.codes, data.scales, memory, rows, columns);
     return use(memory + 1);
   } finally {
     addon.release(memory);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { NativeBackend } from '../native-backend.js';
 import { permuted } from './elementwise.js';
 import type { Kernel } from './kernel.js';
 
@@ -11,6 +12,23 @@ const view = (
   run: (backend, inputs: Record<string, tf.TensorInfo>, attributes) =>
     backend.share(inputs[input]!, shapeOf(inputs[input]!, attributes)),
 });
+
+function concat(backend: NativeBackend, all: tf.TensorInfo[], axis: number): tf.TensorInfo {
+  const shape = tf.backend_util.computeOutShape(
+    all.map((x) => x.shape),
+    axis,
+  );
+  const out = backend.output(shape, all[0]!.dtype);
+  const rows = shape.slice(0, axis).reduce((product, size) => product * size, 1);
+  const rowBytes = (x: tf.TensorInfo) => 4 * x.shape.slice(axis).reduce((product, size) => product * size, 1);
+  let at = backend.pointer(out);
+  for (const x of all) {
+    const bytes = rowBytes(x);
+    backend.addon.copyRows(backend.pointer(x), bytes, at, rowBytes(out), rows, bytes);
+    at += bytes;
+  }
+  return out;
+}
 
 /** Kernels that move values or only name them anew. */
 export const layout: readonly Kernel[] = [
@@ -47,23 +65,17 @@ export const layout: readonly Kernel[] = [
   },
   {
     name: 'Concat',
-    run(backend, inputs: Record<string, tf.TensorInfo> | tf.TensorInfo[], attributes: { axis: number }) {
+    run(backend, inputs: Record<string, tf.TensorInfo> | tf.TensorInfo[], { axis }: { axis: number }) {
       const all = (Array.isArray(inputs) ? inputs : Object.values(inputs)) as tf.TensorInfo[];
-      const axis = tf.util.parseAxisParam(attributes.axis, all[0]!.shape)[0]!;
-      const shape = tf.backend_util.computeOutShape(
-        all.map((x) => x.shape),
-        axis,
-      );
-      const out = backend.output(shape, all[0]!.dtype);
-      const rows = shape.slice(0, axis).reduce((product, size) => product * size, 1);
-      const rowBytes = (x: tf.TensorInfo) => 4 * x.shape.slice(axis).reduce((product, size) => product * size, 1);
-      let at = backend.pointer(out);
-      for (const x of all) {
-        const bytes = rowBytes(x);
-        backend.addon.copyRows(backend.pointer(x), bytes, at, rowBytes(out), rows, bytes);
-        at += bytes;
-      }
-      return out;
+      return concat(backend, all, tf.util.parseAxisParam(axis, all[0]!.shape)[0]!);
+    },
+  },
+  {
+    // [B, T, …] and [B, more, …] to [B, T + more, …]: a cache of keys or values, and those of new tokens
+    name: 'LftAppend',
+    run(backend, { x, more }: { x: tf.TensorInfo; more: tf.TensorInfo }) {
+      if (x.shape[0] !== 1) return concat(backend, [x, more], 1);
+      return backend.append(x, more, [1, x.shape[1]! + more.shape[1]!, ...x.shape.slice(2)]);
     },
   },
   {
@@ -86,6 +98,9 @@ export const layout: readonly Kernel[] = [
   },
 ];
 
+/** Those that only name values anew, of whatever type. */
+export const TAKES_ALL: ReadonlySet<string> = new Set(['Identity', 'Reshape', 'ExpandDims']);
+
 /** Whether the kernel takes these arguments; what it does not take goes to the plain backend. */
 export function takesLayout(name: string, inputs: tf.TensorInfo[], attributes: Record<string, unknown>): boolean {
   if (name === 'GatherV2') {
@@ -94,6 +109,5 @@ export function takesLayout(name: string, inputs: tf.TensorInfo[], attributes: R
     );
   }
   if (name === 'Fill') return (attributes.dtype ?? 'float32') === 'float32';
-  if (name === 'Identity' || name === 'Reshape' || name === 'ExpandDims') return true;
   return inputs.every(({ dtype }) => dtype === 'float32' || dtype === 'int32');
 }

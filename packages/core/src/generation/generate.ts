@@ -5,7 +5,7 @@ import { LftError } from '../errors/lft-error.js';
 import { parseOptions } from '../errors/parse-options.js';
 import type { AdaptedModel } from '../models/adapted-model.js';
 import { keyedRandom } from '../random/keyed-random.js';
-import { ConcatenatingCache } from './concatenating-cache.js';
+import { GrowingCache } from './growing-cache.js';
 import { sampleToken } from './sample-token.js';
 
 export const generateOptions = z.object({
@@ -61,7 +61,7 @@ export async function generate(
   }
   await ensureBackend();
   const random = keyedRandom(seed, 'generate');
-  const cache = new ConcatenatingCache();
+  const cache = new GrowingCache();
   const tokens: number[] = [];
   let input = promptIds;
   try {
@@ -80,7 +80,7 @@ export async function generate(
 }
 
 /** Logits [V] after the last of the new tokens, which join the cache. */
-function nextLogits(model: AdaptedModel, ids: readonly number[], cache: ConcatenatingCache): Float32Array {
+function nextLogits(model: AdaptedModel, ids: readonly number[], cache: GrowingCache): Float32Array {
   const { base } = model;
   const geometry = base.geometry({ batch: 1, length: ids.length, past: cache.length });
   try {

@@ -43,14 +43,20 @@ export class Llama implements CausalModel {
   private readonly frequencies: Float64Array;
   /** What goes into products beside matrices of less than f32 is rounded to bf16 where the backend can. */
   private readonly activations: 'f32' | 'bf16';
+  /** By path; a tied head has the embedding's. */
+  private readonly weights = new Map<string, { readonly weight: FrozenWeight | undefined; readonly bias: FrozenWeight | undefined }>();
 
   /** @param weights by tensor name, e.g. `model.norm.weight` */
   constructor(
     readonly info: ModelInfo,
     private readonly config: LlamaConfig,
-    private readonly weights: Map<string, FrozenWeight>,
+    weights: ReadonlyMap<string, FrozenWeight>,
   ) {
     this.sites = llamaSites(config);
+    for (const { path, tiedTo } of this.sites) {
+      const of = (tensor: string) => weights.get(`${tiedTo ?? path}.${tensor}`);
+      this.weights.set(path, { weight: of('weight'), bias: of('bias') });
+    }
     const matrices = [...weights.values()].filter(({ shape }) => shape.length > 1);
     this.activations = matrices.every(({ format }) => format === 'f32') ? 'f32' : 'bf16';
     this.frequencies = inverseFrequencies(config, config.head_dim, `${info.source}/config.json`);
@@ -66,9 +72,7 @@ export class Llama implements CausalModel {
   }
 
   weight(path: string, tensor: 'weight' | 'bias'): FrozenWeight | undefined {
-    const own = this.weights.get(`${path}.${tensor}`);
-    if (own || path !== this.head || !this.config.tie_word_embeddings) return own;
-    return this.weights.get(`model.embed_tokens.${tensor}`);
+    return this.weights.get(path)?.[tensor];
   }
 
   geometry({ batch, length, segments, past = 0 }: GeometryRequest): SequenceGeometry {

@@ -1,0 +1,235 @@
+#include "vector_products.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+#include <cstring>
+
+#include "memory.h"
+#include "share_out.h"
+#include "vector_math.h"
+
+// The work is to read the weight, once and from front to back: several rows of it side by side keep the processor from reading ahead, and
+// halve the speed. Vectors are of 64 bytes on every processor; the compiler makes of each as many registers as it takes. A vector of packed
+// values becomes floats in parts, each of which takes one value from every word; x is put in the same order beforehand.
+
+// No vector is passed to a function that is not inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+namespace lft {
+namespace {
+
+constexpr int64_t kLanes = 16;
+using Floats = float __attribute__((vector_size(64)));
+using Words = uint32_t __attribute__((vector_size(64)));
+using Integers = int32_t __attribute__((vector_size(64)));
+
+// Rows of W whose results are written at a time.
+constexpr int64_t kRows = 16;
+// Bytes of W that a thread takes at a time.
+constexpr int64_t kItem = int64_t{1} << 16;
+
+#define LFT_INLINE inline __attribute__((always_inline))
+
+template <typename V>
+LFT_INLINE V Load(const void* from) {
+  V value;
+  std::memcpy(&value, from, sizeof(V));
+  return value;
+}
+
+LFT_INLINE float Sum(const Floats& x) {
+  auto half = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+  auto quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+  return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+}
+
+// The formats: values in a word, and those at place p of each word.
+struct F32 {
+  using Value = float;
+  static constexpr int kParts = 1;
+  static LFT_INLINE Floats Part(const Words& words, int) { return reinterpret_cast<const Floats&>(words); }
+};
+struct Bf16 {
+  using Value = uint16_t;
+  static constexpr int kParts = 2;
+  static LFT_INLINE Floats Part(const Words& words, int p) {
+    Words wide = p == 0 ? words << 16 : words & 0xffff0000u;
+    return reinterpret_cast<const Floats&>(wide);
+  }
+};
+struct Int8 {
+  using Value = int8_t;
+  static constexpr int kParts = 4;
+  static LFT_INLINE Floats Part(const Words& words, int p) {
+    Words top = words << (24 - 8 * p);
+    return __builtin_convertvector(reinterpret_cast<const Integers&>(top) >> 24, Floats);
+  }
+};
+
+// x [count, columns] in f32, in the order of the parts, filled up with zeros to whole vectors: kParts·16 values each.
+struct Arranged {
+  const float* data;
+  int64_t stride;
+};
+
+Arranged Arrange(const Values& x, int64_t count, int64_t columns, int64_t parts) {
+  int64_t step = parts * kLanes, stride = (columns + step - 1) / step * step;
+  auto* out = static_cast<float*>(Scratch(0, (count * stride + count * columns) * sizeof(float)));
+  const float* plain = Read(x, 0, count * columns, out + count * stride);
+  std::memset(out, 0, count * stride * sizeof(float));
+  for (int64_t m = 0; m < count; m++) {
+    const float* from = plain + m * columns;
+    float* to = out + m * stride;
+    for (int64_t k = 0; k < columns; k++) to[k / step * step + k % parts * kLanes + k % step / parts] = from[k];
+  }
+  return {out, stride};
+}
+
+// out[m * kRows] = x[m]·w for a row w.
+template <typename Format, int kCount>
+LFT_INLINE void Dots(const Arranged& x, const typename Format::Value* w, int64_t columns, float* out) {
+  constexpr int kParts = Format::kParts;
+  constexpr int64_t kStep = kParts * kLanes;
+  // A sum for each part, and for a single row of x four at least, so that one need not wait for another.
+  constexpr int kDeep = kCount == 1 && kParts < 4 ? 4 / kParts : 1;
+  Floats sum[kDeep][kParts][kCount] = {};
+  auto add = [&](const Words& words, int64_t k, int d) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kParts; p++) {
+      Floats right = Format::Part(words, p);
+#pragma GCC unroll 4
+      for (int m = 0; m < kCount; m++) sum[d][p][m] += Load<Floats>(x.data + m * x.stride + k + p * kLanes) * right;
+    }
+  };
+  int64_t k = 0;
+  for (; k + kDeep * kStep <= columns; k += kDeep * kStep) {
+#pragma GCC unroll 4
+    for (int d = 0; d < kDeep; d++) add(Load<Words>(w + k + d * kStep), k + d * kStep, d);
+  }
+  for (; k + kStep <= columns; k += kStep) add(Load<Words>(w + k), k, 0);
+  if (k < columns) {
+    Words rest = {};
+    std::memcpy(&rest, w + k, (columns - k) * sizeof(*w));
+    add(rest, k, 0);
+  }
+#pragma GCC unroll 4
+  for (int m = 0; m < kCount; m++) {
+    Floats all = {};
+#pragma GCC unroll 4
+    for (int d = 0; d < kDeep; d++)
+#pragma GCC unroll 4
+      for (int p = 0; p < kParts; p++) all += sum[d][p][m];
+    out[m * kRows] = Sum(all);
+  }
+}
+
+template <typename Format>
+LFT_INLINE void RowsOf(const Arranged& x, int64_t count, const typename Format::Value* w, int64_t rows, int64_t columns, float* out) {
+  for (int64_t r = 0; r < rows; r++, w += columns, out++) {
+    if (count == 1) Dots<Format, 1>(x, w, columns, out);
+    else if (count == 2) Dots<Format, 2>(x, w, columns, out);
+    else if (count == 3) Dots<Format, 3>(x, w, columns, out);
+    else Dots<Format, 4>(x, w, columns, out);
+  }
+}
+
+LFT_DISPATCH void RowsF32(const Arranged& x, int64_t count, const float* w, int64_t rows, int64_t columns, float* out) {
+  RowsOf<F32>(x, count, w, rows, columns, out);
+}
+LFT_DISPATCH void RowsBf16(const Arranged& x, int64_t count, const uint16_t* w, int64_t rows, int64_t columns, float* out) {
+  RowsOf<Bf16>(x, count, w, rows, columns, out);
+}
+LFT_DISPATCH void RowsInt8(const Arranged& x, int64_t count, const int8_t* w, int64_t rows, int64_t columns, float* out) {
+  RowsOf<Int8>(x, count, w, rows, columns, out);
+}
+
+#if defined(__x86_64__)
+// Rows of whole blocks. A block's codes are 16 times two bytes, with values 1, 0, 3, 2 from the lowest bits on, and x has parts of four.
+template <int kCount>
+__attribute__((target("avx512f,avx512bw"))) void RowsNf4(const Arranged& x, const uint8_t* codes, const float* scales, int64_t rows, int64_t columns,
+                                                        float* out) {
+  const __m512 levels = _mm512_loadu_ps(kNf4Levels);
+  int64_t blocks = columns / kNf4Block;
+  for (int64_t r = 0; r < rows; r++) {
+    __m512 sum[kCount];
+    for (int m = 0; m < kCount; m++) sum[m] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks; b++, codes += kNf4Block / 2, scales++) {
+      __m512i pairs = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes)));
+      __m512 scale = _mm512_set1_ps(*scales);
+      // The permutation looks at the lowest four bits alone.
+      const __m512 right[4] = {_mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), levels), _mm512_permutexvar_ps(pairs, levels),
+                               _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 12), levels),
+                               _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 8), levels)};
+#pragma GCC unroll 4
+      for (int m = 0; m < kCount; m++) {
+        const float* left = x.data + m * x.stride + b * kNf4Block;
+        __m512 low = _mm512_fmadd_ps(_mm512_loadu_ps(left), right[0], _mm512_mul_ps(_mm512_loadu_ps(left + 16), right[1]));
+        __m512 high = _mm512_fmadd_ps(_mm512_loadu_ps(left + 32), right[2], _mm512_mul_ps(_mm512_loadu_ps(left + 48), right[3]));
+        sum[m] = _mm512_fmadd_ps(_mm512_add_ps(low, high), scale, sum[m]);
+      }
+    }
+    for (int m = 0; m < kCount; m++) out[m * kRows + r] = _mm512_reduce_add_ps(sum[m]);
+  }
+}
+#endif
+
+// dots(begin, count, out) computes some rows of W for every row of x.
+template <typename Rows>
+void InParts(int64_t count, int64_t rows, int64_t bytes, const Values& y, const Rows& dots) {
+  auto some = [&](int64_t first, int64_t end) {
+    for (int64_t begin = first; begin < end; begin += kRows) {
+      float out[kFewRows * kRows];
+      int64_t part = std::min(kRows, end - begin);
+      dots(begin, part, out);
+      for (int64_t m = 0; m < count; m++) {
+        int64_t at = m * rows + begin;
+        if (y.type == Type::kF32) std::memcpy(static_cast<float*>(y.data) + at, out + m * kRows, part * sizeof(float));
+        else Write(y, at, part, out + m * kRows);
+      }
+    }
+  };
+  int64_t items = std::max<int64_t>(1, bytes / kItem), share = ((rows + items - 1) / items + kRows - 1) / kRows * kRows;
+  ShareOut((rows + share - 1) / share, [&](int64_t item, int) { some(item * share, std::min(rows, (item + 1) * share)); });
+}
+
+}  // namespace
+
+void VectorProduct(const Values& x, const Values& w, const Values& y, int64_t count, int64_t rows, int64_t columns) {
+  bool bf16 = w.type == Type::kBf16;
+  Arranged left = Arrange(x, count, columns, bf16 ? Bf16::kParts : F32::kParts);
+  InParts(count, rows, rows * columns * BytesOf(w.type), y, [&](int64_t begin, int64_t part, float* out) {
+    if (bf16) RowsBf16(left, count, static_cast<const uint16_t*>(w.data) + begin * columns, part, columns, out);
+    else RowsF32(left, count, static_cast<const float*>(w.data) + begin * columns, part, columns, out);
+  });
+}
+
+void VectorProduct(const Values& x, const Int8Matrix& w, const Values& y, int64_t count) {
+  Arranged left = Arrange(x, count, w.columns, Int8::kParts);
+  InParts(count, w.rows, w.rows * w.columns, y, [&](int64_t begin, int64_t part, float* out) {
+    RowsInt8(left, count, w.codes + begin * w.columns, part, w.columns, out);
+    for (int64_t m = 0; m < count; m++)
+      for (int64_t r = 0; r < part; r++) out[m * kRows + r] *= w.scales[begin + r];
+  });
+}
+
+bool VectorProduct(const Values& x, const Nf4Matrix& w, const Values& y, int64_t count) {
+#if defined(__x86_64__)
+  static const bool unit = __builtin_cpu_supports("avx512bw");
+  if (!unit || w.columns % kNf4Block != 0) return false;
+  using Rows = void (*)(const Arranged&, const uint8_t*, const float*, int64_t, int64_t, float*);
+  static constexpr Rows kernels[kFewRows] = {RowsNf4<1>, RowsNf4<2>, RowsNf4<3>, RowsNf4<4>};
+  Arranged left = Arrange(x, count, w.columns, 4);
+  InParts(count, w.rows, w.rows * w.columns / 2, y, [&](int64_t begin, int64_t part, float* out) {
+    int64_t first = begin * w.columns;
+    kernels[count - 1](left, w.codes + first / 2, w.scales + first / kNf4Block, part, w.columns, out);
+  });
+  return true;
+#else
+  return false;
+#endif
+}
+
+}  // namespace lft
