@@ -131,7 +131,6 @@ void Join(const TileKernels& kernels, const Part* parts, float* mixed, int64_t h
 }  // namespace
 
 void Decode(const void* q, const void* k, const void* v, void* o, float* log_sum, const AttentionShape& s) {
-<<<<<<< HEAD
   const TileKernels* chosen = ChooseTileKernels(s.type, s.width);
   Sizes sizes(s, chosen);
   const TileKernels& kernels = sizes.widen ? *ChooseTileKernels(Type::kF32, s.width) : *chosen;
@@ -142,72 +141,38 @@ void Decode(const void* q, const void* k, const void* v, void* o, float* log_sum
   Pieces pieces(memory);
   Shared shared(pieces, s, sizes);
   for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, shared.visible + b);
-#pragma omp parallel if (s.batch * s.keys * s.kv_heads * s.width >= kSmall)
-  {
-    Pieces place(memory + shared_size.used() + omp_get_thread_num() * own_size.used());
-    Own own(place, s, sizes);
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < s.batch * sizes.blocks; i++) {
-      int64_t b = i / sizes.blocks, block = i % sizes.blocks * kKeys;
-      int64_t begin = std::max(block, shared.visible[b].begin), count = std::min(block + kKeys, s.keys) - begin;
-      Part* parts = shared.parts + i * s.heads;
-      float* mixed = shared.mixed + i * s.heads * sizes.columns;
-      if (count > 0) {
-        AttendBlock(kernels, s, sizes, RowOf(q, s, b, 0, 0, 1, s.heads), RowOf(k, s, b, begin, 0, s.keys, s.kv_heads),
-                    RowOf(v, s, b, begin, 0, s.keys, s.kv_heads), count, own, parts, mixed);
-      } else {
-        std::fill_n(parts, s.heads, Part{RowState().maximum[0], 0});
-        std::fill_n(mixed, s.heads * sizes.columns, 0.0f);
-      }
-    }
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < s.batch * s.heads; i++) {
-      int64_t first = i / s.heads * sizes.blocks * s.heads + i % s.heads;
-      void* out = RowOf(o, s, 0, 0, i, 1, s.heads);
-      Join(kernels, shared.parts + first, shared.mixed + first * sizes.columns, s.heads, sizes, s.width, sizes.widen ? own.row : out, log_sum + i);
-      if (sizes.widen) ToBf16(own.row, static_cast<uint16_t*>(out), s.width);
-    }
-  }
-=======
-  int64_t group = s.heads / s.kv_heads, blocks = (s.keys + kKeys - 1) / kKeys, items = s.batch * s.kv_heads * blocks;
-  int64_t stride = s.kv_heads * s.width;
-  int threads = omp_get_max_threads();
-  auto layout = [&](Pieces& pieces) {
-    return std::make_tuple(pieces.Take<float>(s.batch * s.heads * s.width), pieces.Take<float>(s.batch * s.heads * s.width),
-                           pieces.Take<Part>(items * group), pieces.Take<float>(items * group * s.width),
-                           pieces.Take<float>(threads * (group * kKeys + s.width)), pieces.Take<Range>(s.batch));
+  auto own_of = [&](int thread) {
+    Pieces place(memory + shared_size.used() + thread * own_size.used());
+    return Own(place, s, sizes);
   };
-  Pieces size;
-  layout(size);
-  Pieces pieces(Scratch(kTileSlot, size.used()));
-  auto [queries, joined, parts, mixed, buffers, visible] = layout(pieces);
-  if (s.type == Type::kBf16) FromBf16(static_cast<const uint16_t*>(q), queries, s.batch * s.heads * s.width);
-  else std::memcpy(queries, q, s.batch * s.heads * s.width * sizeof(float));
-  for (int64_t i = 0; i < s.batch * s.heads * s.width; i++) queries[i] *= s.scale;
-  for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, visible + b);
-  auto attend = [&, queries = queries, parts = parts, mixed = mixed, buffers = buffers, visible = visible](int64_t i, int thread) {
-    int64_t b = i / (s.kv_heads * blocks), kv = i / blocks % s.kv_heads, block = i % blocks;
-    int64_t begin = std::max(block * kKeys, visible[b].begin), end = std::min((block + 1) * kKeys, s.keys);
-    int64_t at = ((b * s.keys + begin) * s.kv_heads + kv) * s.width, count = std::max<int64_t>(end - begin, 0);
-    float *scores = buffers + thread * (group * kKeys + s.width), *row = scores + group * kKeys;
-    const float* rows = queries + (b * s.heads + kv * group) * s.width;
-    Part* own = parts + i * group;
-    float* out = mixed + i * group * s.width;
-    if (s.type == Type::kBf16) {
-      AttendBlockBf16(rows, static_cast<const uint16_t*>(k) + at, static_cast<const uint16_t*>(v) + at, stride, count, group, s.width, scores, row, own, out);
+  auto attend = [&](int64_t i, int thread) {
+    int64_t b = i / sizes.blocks, block = i % sizes.blocks * kKeys;
+    int64_t begin = std::max(block, shared.visible[b].begin), count = std::min(block + kKeys, s.keys) - begin;
+    Part* parts = shared.parts + i * s.heads;
+    float* mixed = shared.mixed + i * s.heads * sizes.columns;
+    if (count > 0) {
+      AttendBlock(kernels, s, sizes, RowOf(q, s, b, 0, 0, 1, s.heads), RowOf(k, s, b, begin, 0, s.keys, s.kv_heads),
+                  RowOf(v, s, b, begin, 0, s.keys, s.kv_heads), count, own_of(thread), parts, mixed);
     } else {
-      AttendBlockF32(rows, static_cast<const float*>(k) + at, static_cast<const float*>(v) + at, stride, count, group, s.width, scores, row, own, out);
+      std::fill_n(parts, s.heads, Part{RowState().maximum[0], 0});
+      std::fill_n(mixed, s.heads * sizes.columns, 0.0f);
     }
   };
-  if (s.batch * s.keys * stride >= kSmall) ShareOut(items, attend);
-  else for (int64_t i = 0; i < items; i++) attend(i, 0);
-  for (int64_t i = 0; i < s.batch * s.heads; i++) {
-    int64_t first = i / group * blocks * group + i % group;
-    Join(parts + first, mixed + first * s.width, blocks, group, s.width, joined + i * s.width, log_sum + i);
+  auto join = [&](int64_t i, int thread) {
+    int64_t first = i / s.heads * sizes.blocks * s.heads + i % s.heads;
+    float* row = own_of(thread).row;
+    void* out = RowOf(o, s, 0, 0, i, 1, s.heads);
+    Join(kernels, shared.parts + first, shared.mixed + first * sizes.columns, s.heads, sizes, s.width, sizes.widen ? row : out, log_sum + i);
+    if (sizes.widen) ToBf16(row, static_cast<uint16_t*>(out), s.width);
+  };
+  int64_t items = s.batch * sizes.blocks, rows = s.batch * s.heads;
+  if (s.batch * s.keys * s.kv_heads * s.width >= kSmall) {
+    ShareOut(items, attend);
+    ShareOut(rows, join);
+  } else {
+    for (int64_t i = 0; i < items; i++) attend(i, 0);
+    for (int64_t i = 0; i < rows; i++) join(i, 0);
   }
-  if (s.type == Type::kBf16) ToBf16(joined, static_cast<uint16_t*>(o), s.batch * s.heads * s.width);
-  else std::memcpy(o, joined, s.batch * s.heads * s.width * sizeof(float));
->>>>>>> 8adefac (wip)
 }
 
 }  // namespace lft
