@@ -20,6 +20,7 @@ void SwigluGradients(const Values& dy, const Values& gate, const Values& up, con
 
 struct AttentionShape {
   int64_t batch, queries, keys, heads, kv_heads, width;
+  // Above 0.
   float scale;
   // [batch, keys] document of every key position, or nullptr. A document lies in one piece.
   const int32_t* segments;
