@@ -27,6 +27,8 @@ import { root } from './workspace.mjs';
 
 const FLAGS = ['-O3', '-std=c++17', '-fPIC', '-fopenmp', '-fno-math-errno', '-fno-trapping-math', '-Wall'];
 const RELEASE_FLAGS = ['-ffunction-sections', '-fdata-sections', '-fvisibility=hidden'];
+// Not unloaded with a worker thread that used it: its own threads and its signal handler go on.
+const STAYS = ['-Wl,-z,nodelete'];
 const ADDON = 'lft_native.node';
 const backend = path.join(root, 'packages/backend-native');
 const source = path.join(backend, 'native');
@@ -94,7 +96,7 @@ async function buildQuick(target, out, work) {
   const shared = path.join(work, 'libdnnl.so.3');
   copyFileSync(realpathSync(library), shared);
   const addon = path.join(work, ADDON);
-  const link = ['-shared', '-fopenmp', ...objects, shared, '-Wl,-rpath,$ORIGIN', '-o', addon];
+  const link = ['-shared', '-fopenmp', ...objects, shared, '-Wl,-rpath,$ORIGIN', ...STAYS, '-o', addon];
   await must(target.cxx, link, 'The link failed.');
   for (const file of [shared, addon]) place(file, path.join(out, path.basename(file)));
 }
@@ -108,7 +110,7 @@ async function buildStatic(target, out, work) {
   const addon = path.join(work, ADDON);
   const exports = path.join(work, 'exports.map');
   writeFileSync(exports, '{ global: napi_register_module_v1; node_api_module_get_api_version_v1; local: *; };\n');
-  const link = ['-shared', '-nodefaultlibs', '-s', '-Wl,--gc-sections', `-Wl,--version-script=${exports}`];
+  const link = ['-shared', '-nodefaultlibs', '-s', ...STAYS, '-Wl,--gc-sections', `-Wl,--version-script=${exports}`];
   // oneDNN's classes refer to this weakly, which alone brings nothing out of an archive.
   const own = ['-Wl,--undefined=__cxa_pure_virtual', '-Wl,-Bstatic', '-lstdc++', '-Wl,-Bdynamic', '-lc_nonshared'];
   const system = [...(await glibcStubs(work, target)), '-lgcc', '-l:libgcc_s.so.1'];

@@ -71,7 +71,7 @@ struct Team {
     body = &what;
     count = items;
     left = items;
-    open = (open.load() >> 32) + 1 << 32 | static_cast<uint64_t>(items);
+    open = ((open.load() >> 32) + 1) << 32 | static_cast<uint64_t>(items);
     jobs.fetch_add(1);
     if (sleepers.load() > 0) syscall(SYS_futex, &jobs, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
     while (DoOne(0)) {

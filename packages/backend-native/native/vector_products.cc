@@ -28,7 +28,7 @@ using Integers = int32_t __attribute__((vector_size(64)));
 
 // Rows of W whose results are written at a time.
 constexpr int64_t kRows = 16;
-// Bytes of W that a thread takes at a time.
+// Values of W that a thread takes at a time, about.
 constexpr int64_t kItem = int64_t{1} << 16;
 
 #define LFT_INLINE inline __attribute__((always_inline))
@@ -75,15 +75,22 @@ struct Arranged {
   int64_t stride;
 };
 
-Arranged Arrange(const Values& x, int64_t count, int64_t columns, int64_t parts) {
-  int64_t step = parts * kLanes, stride = (columns + step - 1) / step * step;
-  auto* out = static_cast<float*>(Scratch(0, (count * stride + count * columns) * sizeof(float)));
-  const float* plain = Read(x, 0, count * columns, out + count * stride);
-  std::memset(out, 0, count * stride * sizeof(float));
+template <int kParts>
+Arranged Arrange(const Values& x, int64_t count, int64_t columns) {
+  constexpr int64_t kStep = kParts * kLanes;
+  int64_t stride = (columns + kStep - 1) / kStep * kStep;
+  auto* out = static_cast<float*>(Scratch(0, (count * stride + count * columns + kStep) * sizeof(float)));
+  float* plain = out + count * stride;
   for (int64_t m = 0; m < count; m++) {
-    const float* from = plain + m * columns;
+    const float* from = Read(x, m * columns, columns, plain + m * columns);
     float* to = out + m * stride;
-    for (int64_t k = 0; k < columns; k++) to[k / step * step + k % parts * kLanes + k % step / parts] = from[k];
+    for (int64_t k = 0; k < stride; k += kStep) {
+      float rest[kStep] = {};
+      const float* part = from + k;
+      if (columns - k < kStep) part = static_cast<float*>(std::memcpy(rest, part, (columns - k) * sizeof(float)));
+      for (int64_t p = 0; p < kParts; p++)
+        for (int64_t lane = 0; lane < kLanes; lane++) to[k + p * kLanes + lane] = part[lane * kParts + p];
+    }
   }
   return {out, stride};
 }
@@ -178,7 +185,7 @@ __attribute__((target("avx512f,avx512bw"))) void RowsNf4(const Arranged& x, cons
 
 // dots(begin, count, out) computes some rows of W for every row of x.
 template <typename Rows>
-void InParts(int64_t count, int64_t rows, int64_t bytes, const Values& y, const Rows& dots) {
+void InParts(int64_t count, int64_t rows, int64_t columns, const Values& y, const Rows& dots) {
   auto some = [&](int64_t first, int64_t end) {
     for (int64_t begin = first; begin < end; begin += kRows) {
       float out[kFewRows * kRows];
@@ -191,7 +198,7 @@ void InParts(int64_t count, int64_t rows, int64_t bytes, const Values& y, const 
       }
     }
   };
-  int64_t items = std::max<int64_t>(1, bytes / kItem), share = ((rows + items - 1) / items + kRows - 1) / kRows * kRows;
+  int64_t items = std::max<int64_t>(1, rows * columns / kItem), share = ((rows + items - 1) / items + kRows - 1) / kRows * kRows;
   ShareOut((rows + share - 1) / share, [&](int64_t item, int) { some(item * share, std::min(rows, (item + 1) * share)); });
 }
 
@@ -199,16 +206,16 @@ void InParts(int64_t count, int64_t rows, int64_t bytes, const Values& y, const 
 
 void VectorProduct(const Values& x, const Values& w, const Values& y, int64_t count, int64_t rows, int64_t columns) {
   bool bf16 = w.type == Type::kBf16;
-  Arranged left = Arrange(x, count, columns, bf16 ? Bf16::kParts : F32::kParts);
-  InParts(count, rows, rows * columns * BytesOf(w.type), y, [&](int64_t begin, int64_t part, float* out) {
+  Arranged left = bf16 ? Arrange<Bf16::kParts>(x, count, columns) : Arrange<F32::kParts>(x, count, columns);
+  InParts(count, rows, columns, y, [&](int64_t begin, int64_t part, float* out) {
     if (bf16) RowsBf16(left, count, static_cast<const uint16_t*>(w.data) + begin * columns, part, columns, out);
     else RowsF32(left, count, static_cast<const float*>(w.data) + begin * columns, part, columns, out);
   });
 }
 
 void VectorProduct(const Values& x, const Int8Matrix& w, const Values& y, int64_t count) {
-  Arranged left = Arrange(x, count, w.columns, Int8::kParts);
-  InParts(count, w.rows, w.rows * w.columns, y, [&](int64_t begin, int64_t part, float* out) {
+  Arranged left = Arrange<Int8::kParts>(x, count, w.columns);
+  InParts(count, w.rows, w.columns, y, [&](int64_t begin, int64_t part, float* out) {
     RowsInt8(left, count, w.codes + begin * w.columns, part, w.columns, out);
     for (int64_t m = 0; m < count; m++)
       for (int64_t r = 0; r < part; r++) out[m * kRows + r] *= w.scales[begin + r];
@@ -221,8 +228,8 @@ bool VectorProduct(const Values& x, const Nf4Matrix& w, const Values& y, int64_t
   if (!unit || w.columns % kNf4Block != 0) return false;
   using Rows = void (*)(const Arranged&, const uint8_t*, const float*, int64_t, int64_t, float*);
   static constexpr Rows kernels[kFewRows] = {RowsNf4<1>, RowsNf4<2>, RowsNf4<3>, RowsNf4<4>};
-  Arranged left = Arrange(x, count, w.columns, 4);
-  InParts(count, w.rows, w.rows * w.columns / 2, y, [&](int64_t begin, int64_t part, float* out) {
+  Arranged left = Arrange<4>(x, count, w.columns);
+  InParts(count, w.rows, w.columns, y, [&](int64_t begin, int64_t part, float* out) {
     int64_t first = begin * w.columns;
     kernels[count - 1](left, w.codes + first / 2, w.scales + first / kNf4Block, part, w.columns, out);
   });

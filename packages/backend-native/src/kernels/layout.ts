@@ -98,8 +98,8 @@ export const layout: readonly Kernel[] = [
   },
 ];
 
-/** Those that only name values anew, of whatever type. */
-export const TAKES_ALL: ReadonlySet<string> = new Set(['Identity', 'Reshape', 'ExpandDims']);
+/** Those that only name values anew, of whatever type; and one that is given keys and values alone. */
+export const TAKES_ALL: ReadonlySet<string> = new Set(['Identity', 'Reshape', 'ExpandDims', 'LftAppend']);
 
 /** Whether the kernel takes these arguments; what it does not take goes to the plain backend. */
 export function takesLayout(name: string, inputs: tf.TensorInfo[], attributes: Record<string, unknown>): boolean {
