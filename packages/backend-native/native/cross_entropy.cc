@@ -99,7 +99,7 @@ double LinearCrossEntropy(const Values& h, const Matrix& weight, const int32_t* 
   int64_t chunk = std::max<int64_t>(1, std::min(rows, kProbabilities / (type == Type::kF32 ? 2 : 1) / vocabulary));
   bool differentiated = dh != nullptr;
   auto* logits = static_cast<float*>(Scratch(2, chunk * kBlock * sizeof(float)));
-  Values kept{differentiated ? Scratch(4, chunk * vocabulary * BytesOf(type)) : Scratch(4, chunk * kBlock * BytesOf(type)), type};
+  Values kept{Scratch(4, chunk * (differentiated ? vocabulary : kBlock) * BytesOf(type)), type};
   Values scaled{logits, type};
   std::vector<float> maxima(chunk * blocks);
   double loss = 0;

@@ -89,25 +89,17 @@ Primitive& Find(const Matrix& a, const Matrix& b, Type c, bool accumulate) {
   return cache.emplace(key, std::move(made)).first->second;
 }
 
-// Rounds a dense f32 matrix to bf16 in scratch memory, in the order in which it lies.
-Matrix Rounded(const Matrix& m, int slot) {
+// A dense matrix in the given type: as it is, or converted in scratch memory, in the order in which it lies.
+Matrix As(Type type, const Matrix& m, int slot) {
+  if (m.type == type) return m;
   int64_t count = m.rows * m.columns;
-  auto* target = static_cast<uint16_t*>(Scratch(slot, count * 2));
-  ToBf16(static_cast<const float*>(m.data), target, count);
-  Matrix rounded = m;
-  rounded.data = target;
-  rounded.type = Type::kBf16;
-  return rounded;
-}
-
-Matrix Widened(const Matrix& m, int slot) {
-  int64_t count = m.rows * m.columns;
-  auto* target = static_cast<float*>(Scratch(slot, count * 4));
-  FromBf16(static_cast<const uint16_t*>(m.data), target, count);
-  Matrix widened = m;
-  widened.data = target;
-  widened.type = Type::kF32;
-  return widened;
+  void* target = Scratch(slot, count * BytesOf(type));
+  if (type == Type::kBf16) ToBf16(static_cast<const float*>(m.data), static_cast<uint16_t*>(target), count);
+  else FromBf16(static_cast<const uint16_t*>(m.data), static_cast<float*>(target), count);
+  Matrix converted = m;
+  converted.data = target;
+  converted.type = type;
+  return converted;
 }
 
 }  // namespace
@@ -126,8 +118,7 @@ static bool HasBf16Units() {
 }
 
 static void MatmulWidened(const Matrix& a, const Matrix& b, const Values& c, bool accumulate) {
-  Matrix x = a.type == Type::kBf16 ? Widened(a, 0) : a;
-  Matrix y = b.type == Type::kBf16 ? Widened(b, 1) : b;
+  Matrix x = As(Type::kF32, a, 0), y = As(Type::kF32, b, 1);
   if (c.type == Type::kF32) return Matmul(x, y, c, accumulate);
   int64_t count = a.rows * b.columns;
   auto* sum = static_cast<float*>(Scratch(3, count * 4));
@@ -144,9 +135,7 @@ void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, 
   bool f32 = a.type == Type::kF32 && b.type == Type::kF32 && !round;
   if (!HasBf16Units() ? !f32 || c.type == Type::kBf16 : f32 && c.type == Type::kBf16) return MatmulWidened(a, b, c, accumulate);
   if (!f32 && (a.type == Type::kF32 || b.type == Type::kF32)) {
-    Matrix x = a.type == Type::kF32 ? Rounded(a, 0) : a;
-    Matrix y = b.type == Type::kF32 ? Rounded(b, 1) : b;
-    return Matmul(x, y, c, accumulate);
+    return Matmul(As(Type::kBf16, a, 0), As(Type::kBf16, b, 1), c, accumulate);
   }
   // A small product is done before a second thread has woken up.
   int threads = omp_get_max_threads();

@@ -11,6 +11,8 @@
 #include <mutex>
 #include <thread>
 
+#include "relax.h"
+
 namespace lft {
 namespace {
 
@@ -18,14 +20,6 @@ namespace {
 constexpr int kSpins = 5000;
 // Items that are being done are awaited so long before the thread lets others run.
 constexpr int kPatience = 2000;
-
-void Relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#else
-  __asm__ volatile("yield" ::: "memory");
-#endif
-}
 
 // One job at a time. `open` holds the number of the job and how many of its items nobody has taken; whoever takes one by changing it knows that
 // the job's other fields are valid until the item is counted as done.

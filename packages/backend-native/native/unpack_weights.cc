@@ -5,28 +5,20 @@
 #endif
 
 #include <algorithm>
-#include <cstring>
 
 #include "vector_math.h"
 
 namespace lft {
 namespace {
 
-inline uint16_t Rounded(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 LFT_DISPATCH void UnpackRow(const int8_t* codes, float scale, int64_t count, uint16_t* out) {
-  for (int64_t i = 0; i < count; i++) out[i] = Rounded(static_cast<float>(codes[i]) * scale);
+  for (int64_t i = 0; i < count; i++) out[i] = RoundToBf16(static_cast<float>(codes[i]) * scale);
 }
 
 // Values of one block, by a table of the 16 that it may have.
 void UnpackNf4Block(const uint8_t* codes, float scale, int64_t count, uint16_t* out) {
   uint16_t table[16];
-  for (int i = 0; i < 16; i++) table[i] = Rounded(kNf4Levels[i] * scale);
+  for (int i = 0; i < 16; i++) table[i] = RoundToBf16(kNf4Levels[i] * scale);
   for (int64_t i = 0; i < count; i++) out[i] = table[i & 1 ? codes[i / 2] & 15 : codes[i / 2] >> 4];
 }
 

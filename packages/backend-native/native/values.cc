@@ -4,8 +4,6 @@
 #include <immintrin.h>
 #endif
 
-#include <cstring>
-
 #include "vector_math.h"
 
 namespace lft {
@@ -27,12 +25,7 @@ __attribute__((target("avx512f,avx512bf16,avx512vl"))) void RoundByUnit(const fl
 #endif
 
 LFT_DISPATCH void RoundByHand(const float* source, uint16_t* target, int64_t count) {
-  for (int64_t i = 0; i < count; i++) {
-    uint32_t bits;
-    std::memcpy(&bits, source + i, 4);
-    bool nan = (bits & 0x7fffffff) > 0x7f800000;
-    target[i] = nan ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-  }
+  for (int64_t i = 0; i < count; i++) target[i] = RoundToBf16(source[i]);
 }
 
 void Round(const float* source, uint16_t* target, int64_t count) {

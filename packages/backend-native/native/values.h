@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <cstring>
 
 namespace lft {
 
@@ -14,7 +15,14 @@ struct Values {
 
 inline int64_t BytesOf(Type type) { return type == Type::kF32 ? 4 : 2; }
 
-// Rounds to the nearest bf16, ties to even.
+// To the nearest bf16, ties to even; any NaN becomes the quiet one.
+inline uint16_t RoundToBf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  bool nan = (bits & 0x7fffffff) > 0x7f800000;
+  return nan ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 void ToBf16(const float* source, uint16_t* target, int64_t count);
 void FromBf16(const uint16_t* source, float* target, int64_t count);
 

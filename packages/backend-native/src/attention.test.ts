@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { keyedRandom } from '@lft/core';
+import { bfloat16FromFloat32, float32FromBFloat16, keyedRandom } from '@lft/core';
 import type { Addon } from './addon.js';
 import { nativeProblem } from './index.js';
 import { loadAddon } from './load-addon.js';
@@ -17,24 +17,12 @@ interface Shape {
 type Arrays = Record<string, Float64Array>;
 type Type = 'f32' | 'bf16';
 
-const float = new Float32Array(1);
-const bits = new Uint32Array(float.buffer);
-/** The bits of the nearest bf16. */
-function bf16Bits(value: number): number {
-  float[0] = value;
-  return (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) >>> 16;
-}
-function fromBf16Bits(value: number): number {
-  bits[0] = value << 16;
-  return float[0]!;
-}
-
 /** Standard normal values that the type can hold. */
 function draw(name: string, size: number, type: Type): Float64Array {
   const random = keyedRandom(3, name);
   return Float64Array.from({ length: size }, () => {
     const value = random.normal();
-    return type === 'bf16' ? fromBf16Bits(bf16Bits(value)) : Math.fround(value);
+    return type === 'bf16' ? float32FromBFloat16(bfloat16FromFloat32(Float32Array.of(value)))[0]! : Math.fround(value);
   });
 }
 
@@ -91,12 +79,13 @@ function native(addon: Addon, shape: Shape, type: Type, scale: number, x: Arrays
   };
   const put = (values: Float64Array) => {
     const pointer = block(4 * values.length);
-    addon.write(pointer, type === 'bf16' ? Uint16Array.from(values, bf16Bits) : Float32Array.from(values));
+    const f32 = Float32Array.from(values);
+    addon.write(pointer, type === 'bf16' ? bfloat16FromFloat32(f32) : f32);
     return pointer;
   };
   const take = (pointer: number, size: number) =>
     type === 'bf16'
-      ? Float64Array.from(new Uint16Array(addon.read(pointer, 2 * size)), fromBf16Bits)
+      ? Float64Array.from(float32FromBFloat16(new Uint16Array(addon.read(pointer, 2 * size))))
       : Float64Array.from(new Float32Array(addon.read(pointer, 4 * size)));
   const [q, k, v, dO] = [put(x.q!), put(x.k!), put(x.v!), put(x.dO!)];
   const [querySize, keySize, rows] = [x.q!.length, x.k!.length, batch * heads * queries];

@@ -1,4 +1,4 @@
-import { float32FromBFloat16 } from '@lft/core';
+import { type BackendCapabilities, float32FromBFloat16 } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Addon, Pointer, Values } from './addon.js';
 
@@ -26,11 +26,16 @@ interface Block {
 
 const BYTES = { float32: 4, int32: 4, bool: 1, complex64: 8, string: 0 } as const;
 
+/** Of one value. */
+const bytesOf = ({ dtype, format }: Pick<Block, 'dtype' | 'format'>): number => (format === 'bf16' ? 2 : BYTES[dtype]);
+
 /**
  * Tensors in memory of the addon: freed with the tensor, read by JavaScript on demand. The tensor library knows no bf16: activations that
  * are held so are float32 to it, and are widened where a kernel or JavaScript wants f32.
  */
-export class NativeBackend extends tf.KernelBackend {
+export class NativeBackend extends tf.KernelBackend implements BackendCapabilities {
+  readonly holdsBf16 = true;
+  readonly skipsOtherDocuments = true;
   private readonly blocks: tf.DataStorage<Block>;
 
   /** @param precision `bf16` rounds the operands of every matrix product for the matrix units; sums stay f32 */
@@ -53,6 +58,11 @@ export class NativeBackend extends tf.KernelBackend {
     return this.blocks.get(x.dataId).format;
   }
 
+  /** Bytes of one value. */
+  valueBytes(x: tf.TensorInfo): number {
+    return bytesOf(this.blocks.get(x.dataId));
+  }
+
   /** The same memory under another shape. */
   share(x: tf.TensorInfo, shape: number[], dtype = x.dtype): tf.TensorInfo {
     this.incRef(x.dataId);
@@ -69,8 +79,7 @@ export class NativeBackend extends tf.KernelBackend {
   own(x: tf.TensorInfo): tf.TensorInfo {
     if (!this.shared(x)) return this.share(x, x.shape);
     const out = this.output(x.shape, x.dtype, this.format(x));
-    const { size, format } = this.blocks.get(x.dataId);
-    this.addon.copy(this.values(out), this.values(x), size * (format === 'bf16' ? 2 : BYTES[x.dtype as 'float32']));
+    this.addon.copy(this.values(out), this.values(x), tf.util.sizeFromShape(x.shape) * this.valueBytes(x));
     return out;
   }
 
@@ -96,7 +105,7 @@ export class NativeBackend extends tf.KernelBackend {
     if (this.format(x) !== this.format(more)) [x, more].map((part) => this.pointer(part));
     const [before, added] = [this.blocks.get(x.dataId), this.blocks.get(more.dataId)];
     const { format } = before;
-    const bytes = format === 'bf16' ? 2 : 4;
+    const bytes = bytesOf(before);
     const size = before.size + added.size;
     let { pointer, room } = before;
     if (!room || room.used !== before.size || room.capacity < size) {
@@ -113,9 +122,8 @@ export class NativeBackend extends tf.KernelBackend {
   }
 
   /** See `MapFile` of @lft/core: frozen weights are read where they lie in the file. */
-  mapFile(file: number, offset: number, bytes: number, path: string): ArrayBuffer {
-    return this.addon.mapFile(file, offset, bytes, path);
-  }
+  readonly mapFile = (file: number, offset: number, bytes: number, path: string): ArrayBuffer =>
+    this.addon.mapFile(file, offset, bytes, path);
 
   /** For kernels that take either format. */
   values(x: tf.TensorInfo): Values {
@@ -134,7 +142,7 @@ export class NativeBackend extends tf.KernelBackend {
       throw new Error(`the native backend holds numbers, and no tensors of dtype ${dtype}`);
     }
     const size = tf.util.sizeFromShape(shape);
-    const pointer = this.addon.alloc(Math.max(4, size * (format === 'bf16' ? 2 : BYTES[dtype])));
+    const pointer = this.addon.alloc(Math.max(4, size * bytesOf({ dtype, format })));
     this.blocks.set(dataId, { pointer, size, dtype, format, references });
     return pointer;
   }
@@ -157,9 +165,10 @@ export class NativeBackend extends tf.KernelBackend {
   }
 
   override readSync(dataId: tf.DataId): tf.BackendValues {
-    const { pointer, size, dtype, format } = this.blocks.get(dataId);
-    if (format === 'bf16') return float32FromBFloat16(new Uint16Array(this.addon.read(pointer, 2 * size)));
-    const buffer = this.addon.read(pointer, size * BYTES[dtype as 'float32']);
+    const block = this.blocks.get(dataId);
+    const { pointer, size, dtype, format } = block;
+    const buffer = this.addon.read(pointer, size * bytesOf(block));
+    if (format === 'bf16') return float32FromBFloat16(new Uint16Array(buffer));
     if (dtype === 'int32') return new Int32Array(buffer);
     return dtype === 'bool' ? new Uint8Array(buffer) : new Float32Array(buffer);
   }

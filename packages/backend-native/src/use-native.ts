@@ -15,8 +15,8 @@ export const NAME = 'native';
 
 export interface NativeOptions {
   /**
-   * `bf16` (default) multiplies on the bf16 units: products with bf16 weights and, as autocast does, of trained f32 matrices too; sums are
-   * f32. `f32` multiplies f32 operands as they are; bf16 weights still round the values beside them.
+   * `f32` (default) multiplies f32 operands as they are; beside bf16 weights values are bf16 and products run on the bf16 units, as under
+   * autocast. `bf16` rounds the operands of every product for these units, trained f32 matrices too. Sums are f32 either way.
    */
   readonly precision?: 'f32' | 'bf16';
   /** Threads of the kernels. Default: one a core. @throws LftError options-invalid below 1 or above the cores */

@@ -1,5 +1,6 @@
 export { type FullOptions, full, fullAdapter, fullOptions } from './adapters/full.js';
 export { saveAdapter } from './adapters/save-adapter.js';
+export type { BackendCapabilities } from './backend/capabilities.js';
 export { backendPackage, OPTIONAL_BACKENDS, type OptionalBackend } from './backend/optional-backend.js';
 export { ensureBackend, useBackend } from './backend/use-backend.js';
 export * from './contracts/index.js';

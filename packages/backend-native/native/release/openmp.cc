@@ -17,18 +17,14 @@
 #include <thread>
 #include <vector>
 
+#include "../relax.h"
+
 namespace {
+
+using lft::Relax;
 
 // Waiting threads look so often before they sleep, below a millisecond: longer, and a process that needs the core would stall every region.
 constexpr int kSpins = 20000;
-
-void Relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#else
-  __asm__ volatile("yield" ::: "memory");
-#endif
-}
 
 // A number that one thread changes and others wait for.
 class Signal {

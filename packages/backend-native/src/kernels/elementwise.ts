@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { NativeBackend } from '../native-backend.js';
+import type { Format, NativeBackend } from '../native-backend.js';
 import type { Kernel } from './kernel.js';
 
 /** Order of `Unary` and `Binary` in native/elementwise.h. */
@@ -18,10 +18,6 @@ function broadcastStrides(shape: number[], result: number[]): Float64Array {
   return strides;
 }
 
-export function isFloat(...tensors: tf.TensorInfo[]): boolean {
-  return tensors.every(({ dtype }) => dtype === 'float32');
-}
-
 const unary = UNARY.map(
   (name, op): Kernel => ({
     name,
@@ -35,19 +31,22 @@ const unary = UNARY.map(
 
 const ONE = Float64Array.of(1);
 
-const binary = [...BINARY, 'LftAdd'].map(
-  (name): Kernel => ({
+/** The format of a result: bf16 where all that it is as large as are. */
+const formatOf = (backend: NativeBackend, tensors: readonly tf.TensorInfo[]): Format =>
+  tensors.length > 0 && tensors.every((x) => backend.format(x) === 'bf16') ? 'bf16' : 'f32';
+
+const binary = [...BINARY.entries(), [BINARY.indexOf('Add'), 'LftAdd'] as const].map(
+  ([op, name]): Kernel => ({
     name,
     run(backend, { a, b }: { a: tf.TensorInfo; b: tf.TensorInfo }) {
       const shape = tf.backend_util.assertAndGetBroadcastShape(a.shape, b.shape);
       const size = tf.util.sizeFromShape(shape);
       // What is broadcast does not count: a factor in f32 makes no f32 of bf16 activations.
       const whole = [a, b].filter((x) => tf.util.sizeFromShape(x.shape) === size);
-      const bf16 = whole.length > 0 && whole.every((x) => backend.format(x) === 'bf16');
-      const out = backend.output(shape, 'float32', bf16 ? 'bf16' : 'f32');
+      const out = backend.output(shape, 'float32', formatOf(backend, whole));
       const alike = whole.length === 2;
       backend.addon.binary(
-        BINARY.indexOf(name.replace('Lft', '')),
+        op,
         backend.values(a),
         backend.values(b),
         backend.values(out),
@@ -64,11 +63,19 @@ const binary = [...BINARY, 'LftAdd'].map(
 const accumulate: Kernel = {
   name: 'LftAccumulate',
   run(backend, { sum, part }: { sum: tf.TensorInfo; part: tf.TensorInfo }) {
-    const inPlace = !backend.shared(sum) && (backend.format(sum) === 'f32' || backend.format(part) === 'bf16');
-    const format = backend.format(sum) === 'bf16' && backend.format(part) === 'bf16' ? 'bf16' : 'f32';
+    const format = formatOf(backend, [sum, part]);
+    const inPlace = !backend.shared(sum) && backend.format(sum) === format;
     const out = inPlace ? backend.share(sum, sum.shape) : backend.output(sum.shape, 'float32', format);
     const size = Float64Array.of(tf.util.sizeFromShape(sum.shape));
-    backend.addon.binary(0, backend.values(sum), backend.values(part), backend.values(out), size, ONE, ONE);
+    backend.addon.binary(
+      BINARY.indexOf('Add'),
+      backend.values(sum),
+      backend.values(part),
+      backend.values(out),
+      size,
+      ONE,
+      ONE,
+    );
     return out;
   },
 };

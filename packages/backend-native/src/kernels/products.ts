@@ -30,12 +30,11 @@ function multiply(
     'float32',
     transposeA ? 'f32' : backend.format(a),
   );
-  const step = (x: tf.TensorInfo, size: number) => size * (backend.format(x) === 'bf16' ? 2 : 4);
   for (let i = 0; i < batch; i++) {
     backend.addon.matmul(
-      backend.values(a) + i * step(a, aRows * aColumns),
-      backend.values(b) + i * step(b, bRows * bColumns),
-      backend.values(out) + i * step(out, rows * columns),
+      backend.values(a) + i * aRows * aColumns * backend.valueBytes(a),
+      backend.values(b) + i * bRows * bColumns * backend.valueBytes(b),
+      backend.values(out) + i * rows * columns * backend.valueBytes(out),
       rows,
       inner,
       columns,

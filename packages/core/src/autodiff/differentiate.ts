@@ -78,9 +78,12 @@ function backward(
     }
     passed.push(node);
     for (const { id } of node.outputs) dependent.add(id);
-    const first = inputs.flatMap(({ id }) => (indexOf.has(id) && !seen.has(id) ? [indexOf.get(id)!] : []));
-    for (const index of new Set(first)) seen.add(sources[index]!.id);
-    if (first.length > 0) firstUses.set(node, [...new Set(first)]);
+    for (const { id } of inputs) {
+      const index = indexOf.get(id);
+      if (index === undefined || seen.has(id)) continue;
+      seen.add(id);
+      firstUses.set(node, [...(firstUses.get(node) ?? []), index]);
+    }
   }
   const gradients = new Map<number, tf.Tensor>([[value.id, dy]]);
   for (const node of passed.reverse()) {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { capabilities } from '../backend/capabilities.js';
 import type { ModelInfo } from '../contracts/model-info.js';
 import type { ModuleKind, ModuleRole, ModuleSite } from '../contracts/module-site.js';
 import * as ops from '../ops/index.js';
@@ -67,7 +68,7 @@ export class Llama implements CausalModel {
     // their product, of which an adapter's choice of sites may need less.
     const { hidden_size: width, intermediate_size: inner, head_dim: headWidth } = this.config;
     const heads = this.config.num_attention_heads + this.config.num_key_value_heads;
-    const bytes = this.activations === 'bf16' && tf.getBackend() === 'native' ? 2 : 4;
+    const bytes = this.activations === 'bf16' && capabilities().holdsBf16 ? 2 : 4;
     return 4 * 2 * width + bytes * (2 * width + 2 * heads * headWidth + 3 * inner);
   }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { fileMapping } from '../backend/file-mapping.js';
+import { capabilities } from '../backend/capabilities.js';
 import { ensureBackend } from '../backend/use-backend.js';
 import type { ModuleSite } from '../contracts/module-site.js';
 import { LftError } from '../errors/lft-error.js';
@@ -35,7 +35,7 @@ const identitySchema = z.looseObject({
 export async function loadModel(source: string, options: LoadModelOptions = {}): Promise<CausalModel> {
   const { weights: format } = parseOptions('loadModel', loadModelOptions, options);
   await ensureBackend();
-  const folder = await HuggingFaceFolder.open(source, fileMapping());
+  const folder = await HuggingFaceFolder.open(source, capabilities().mapFile);
   try {
     const family = familyOf(folder);
     const { sites, info, build } = family.describe(folder.config, `${source}/config.json`);

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { capabilities } from '../backend/capabilities.js';
 import { type Example, IGNORED_LABEL } from '../contracts/data-source.js';
 
 /** Document index of padding: a document of its own, which no token looks at. */
@@ -21,18 +21,15 @@ export interface Batch {
 }
 
 /**
- * Whether the backend's attention never looks at other documents' tokens. Examples of different lengths are then better joined to one row:
- * nothing is computed for padding. Elsewhere the scores of one long row would cost more than the padding.
- */
-export function joinsExamples(): boolean {
-  return tf.getBackend() === 'native';
-}
-
-/**
  * @param padTokenId fills the padding; any id will do, nothing looks at it
- * @param join       puts examples of different lengths in one row in place of padding them
+ * @param join       puts examples of different lengths in one row in place of padding them: by itself where that row's attention costs no
+ *                   more than the examples' own
  */
-export function collate(examples: readonly Example[], padTokenId: number, join = joinsExamples()): Batch {
+export function collate(
+  examples: readonly Example[],
+  padTokenId: number,
+  join = capabilities().skipsOtherDocuments ?? false,
+): Batch {
   const lengths = examples.map(({ ids }) => ids.length);
   const longest = Math.max(...lengths);
   const joined = join && lengths.some((each) => each < longest);

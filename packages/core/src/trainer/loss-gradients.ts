@@ -144,9 +144,10 @@ function backward(request: GradientRequest, geometry: SequenceGeometry, take: Ta
     );
     tf.dispose([value, dy, ...(from >= 0 ? [inputs[from]!] : [])]);
   }
-  for (const i of missing) {
+  const [lost] = missing;
+  if (lost !== undefined) {
     throw new Error(
-      `the loss does not depend on a tensor of shape [${wanted[i]!.tensor.shape.join(', ')}] that should be trained`,
+      `the loss does not depend on a tensor of shape [${wanted[lost]!.tensor.shape.join(', ')}] that should be trained`,
     );
   }
   return loss;

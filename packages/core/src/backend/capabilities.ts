@@ -1,0 +1,17 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { MapFile } from '../formats/mapped-file.js';
+
+/** What a backend can do beside its kernels. It says so by properties of these names. */
+export interface BackendCapabilities {
+  /** Uses frozen weights where they lie in their files. */
+  readonly mapFile?: MapFile;
+  /** Holds activations beside bf16 weights in bf16. */
+  readonly holdsBf16?: boolean;
+  /** Its attention costs nothing for keys of other documents in the row. */
+  readonly skipsOtherDocuments?: boolean;
+}
+
+/** Of the current backend; nothing while there is none. */
+export function capabilities(): BackendCapabilities {
+  return tf.engine().backendName ? (tf.backend() as BackendCapabilities) : {};
+}
