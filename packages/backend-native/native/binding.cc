@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "decode_block.h"
 #include "elementwise.h"
 #include "fused.h"
 #include "map_file.h"
@@ -65,10 +66,14 @@ class Call {
 
   Values Tensor(int i) const { return {Data<void>(i), TypeOf(i)}; }
 
-  bool IsInt8(int i) const {
+  // Of a frozen weight's values or codes.
+  lft::FrozenMatrix::Format FormatOf(int i) const {
+    using Format = lft::FrozenMatrix::Format;
     napi_typedarray_type type;
     napi_get_typedarray_info(env_, values_[i], &type, nullptr, nullptr, nullptr, nullptr);
-    return type == napi_int8_array;
+    if (type == napi_int8_array) return Format::kInt8;
+    if (type == napi_uint8_array) return Format::kNf4;
+    return type == napi_uint16_array ? Format::kBf16 : Format::kF32;
   }
 
   size_t Bytes(int i) const {
@@ -303,13 +308,40 @@ napi_value UnpackNf4Op(Call& c) {
   lft::UnpackNf4(Nf4At(c, 0, 3), c.Data<uint16_t>(2));
   return nullptr;
 }
+// A frozen weight in any format: its values or codes at i, its scales, or 0, at i + 1.
+lft::FrozenMatrix MatrixAt(const Call& c, int i, int64_t rows, int64_t columns) {
+  return {c.Data<void>(i), c.Data<float>(i + 1), c.FormatOf(i), rows, columns};
+}
 // vectorProduct(x, codes, scales, y, count, rows, columns) → whether there is one for so many rows and this format
 napi_value VectorProductOp(Call& c) {
-  int64_t count = c.Int(4);
-  bool done = count <= lft::kFewRows;
-  if (done && c.IsInt8(1)) lft::VectorProduct(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), count);
-  else if (done) done = lft::VectorProduct(c.Tensor(0), Nf4At(c, 1, 5), c.Tensor(3), count);
+  lft::FrozenMatrix w = MatrixAt(c, 1, c.Int(5), c.Int(6));
+  bool done = c.Int(4) <= lft::kFewRows && lft::TakesVectorProduct(w);
+  if (done) lft::VectorProducts(c.Tensor(0), c.Int(4), {{w, c.Tensor(3)}});
   return FromDouble(c.env_, done);
+}
+// takesVectorProduct(values, columns)
+napi_value TakesVectorProductOp(Call& c) { return FromDouble(c.env_, lft::TakesVectorProduct({nullptr, nullptr, c.FormatOf(0), 1, c.Int(1)})); }
+// decodeBlock(x, y, keys, values, cos, sin, inputNorm, outputNorm, q, qScales, k, kScales, v, …, o, …, gate, …, up, …, down, …, sizes), sizes =
+// [model width, inner width, heads, key-value heads, head width, cached keys, epsilon]
+napi_value DecodeBlockOp(Call& c) {
+  double sizes[7];
+  std::memcpy(sizes, c.Data<double>(22), sizeof(sizes));
+  lft::DecoderShape shape{};
+  int64_t* fields[] = {&shape.model, &shape.inner, &shape.heads, &shape.kv_heads, &shape.width, &shape.cached};
+  for (int i = 0; i < 6; i++) *fields[i] = static_cast<int64_t>(sizes[i]);
+  shape.epsilon = static_cast<float>(sizes[6]);
+  int64_t queries = shape.heads * shape.width, keys = shape.kv_heads * shape.width;
+  lft::DecoderBlock block{c.Tensor(6),
+                          c.Tensor(7),
+                          MatrixAt(c, 8, queries, shape.model),
+                          MatrixAt(c, 10, keys, shape.model),
+                          MatrixAt(c, 12, keys, shape.model),
+                          MatrixAt(c, 14, shape.model, queries),
+                          MatrixAt(c, 16, shape.inner, shape.model),
+                          MatrixAt(c, 18, shape.inner, shape.model),
+                          MatrixAt(c, 20, shape.model, shape.inner)};
+  lft::DecodeBlock(block, shape, c.Data<float>(0), c.Data<float>(1), c.Tensor(2), c.Tensor(3), c.Data<float>(4), c.Data<float>(5));
+  return nullptr;
 }
 
 // rmsNorm(x, weight, epsilon, y, inverse, rows, width)
@@ -415,6 +447,8 @@ napi_value Init(napi_env env, napi_value exports) {
       {"unpackInt8", Guarded<UnpackInt8Op>},
       {"unpackNf4", Guarded<UnpackNf4Op>},
       {"vectorProduct", Guarded<VectorProductOp>},
+      {"takesVectorProduct", Guarded<TakesVectorProductOp>},
+      {"decodeBlock", Guarded<DecodeBlockOp>},
       {"rmsNorm", Guarded<RmsNormOp>},
       {"rmsNormGradient", Guarded<RmsNormGradientOp>},
       {"rotary", Guarded<RotaryOp>},

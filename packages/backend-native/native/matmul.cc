@@ -130,7 +130,8 @@ static void MatmulWidened(const Matrix& a, const Matrix& b, const Values& c, boo
 void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, bool round) {
   bool rows = a.row_stride == a.columns && a.column_stride == 1 && b.row_stride == 1 && b.column_stride == b.rows;
   if (a.rows <= kFewRows && rows && !accumulate) {
-    return VectorProduct({const_cast<void*>(a.data), a.type}, {const_cast<void*>(b.data), b.type}, c, a.rows, b.columns, b.rows);
+    auto format = b.type == Type::kBf16 ? FrozenMatrix::Format::kBf16 : FrozenMatrix::Format::kF32;
+    return VectorProducts({const_cast<void*>(a.data), a.type}, a.rows, {{{b.data, nullptr, format, b.columns, b.rows}, c}});
   }
   bool f32 = a.type == Type::kF32 && b.type == Type::kF32 && !round;
   if (!HasBf16Units() ? !f32 || c.type == Type::kBf16 : f32 && c.type == Type::kBf16) return MatmulWidened(a, b, c, accumulate);

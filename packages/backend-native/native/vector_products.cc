@@ -183,60 +183,74 @@ __attribute__((target("avx512f,avx512bw"))) void RowsNf4(const Arranged& x, cons
 }
 #endif
 
-// dots(begin, count, out) computes some rows of W for every row of x.
-template <typename Rows>
-void InParts(int64_t count, int64_t rows, int64_t columns, const Values& y, const Rows& dots) {
-  auto some = [&](int64_t first, int64_t end) {
+// Rows [begin, begin + rows) of W with every row of x.
+void RowsOfMatrix(const Arranged& x, int64_t count, const FrozenMatrix& w, int64_t begin, int64_t rows, float* out) {
+  int64_t first = begin * w.columns;
+  switch (w.format) {
+    case FrozenMatrix::Format::kF32: return RowsF32(x, count, static_cast<const float*>(w.data) + first, rows, w.columns, out);
+    case FrozenMatrix::Format::kBf16: return RowsBf16(x, count, static_cast<const uint16_t*>(w.data) + first, rows, w.columns, out);
+    case FrozenMatrix::Format::kInt8:
+      RowsInt8(x, count, static_cast<const int8_t*>(w.data) + first, rows, w.columns, out);
+      for (int64_t m = 0; m < count; m++)
+        for (int64_t r = 0; r < rows; r++) out[m * kRows + r] *= w.scales[begin + r];
+      return;
+    case FrozenMatrix::Format::kNf4:
+#if defined(__x86_64__)
+      using Rows = void (*)(const Arranged&, const uint8_t*, const float*, int64_t, int64_t, float*);
+      static constexpr Rows kernels[kFewRows] = {RowsNf4<1>, RowsNf4<2>, RowsNf4<3>, RowsNf4<4>};
+      kernels[count - 1](x, static_cast<const uint8_t*>(w.data) + first / 2, w.scales + first / kNf4Block, rows, w.columns, out);
+#endif
+      return;
+  }
+}
+
+Arranged ArrangeFor(FrozenMatrix::Format format, const Values& x, int64_t count, int64_t columns) {
+  switch (format) {
+    case FrozenMatrix::Format::kF32: return Arrange<F32::kParts>(x, count, columns);
+    case FrozenMatrix::Format::kBf16: return Arrange<Bf16::kParts>(x, count, columns);
+    default: return Arrange<4>(x, count, columns);
+  }
+}
+
+}  // namespace
+
+bool TakesVectorProduct(const FrozenMatrix& w) {
+  if (w.format != FrozenMatrix::Format::kNf4) return true;
+#if defined(__x86_64__)
+  static const bool unit = __builtin_cpu_supports("avx512bw");
+  return unit && w.columns % kNf4Block == 0;
+#else
+  return false;
+#endif
+}
+
+void VectorProducts(const Values& x, int64_t count, std::initializer_list<VectorProduct> products) {
+  const FrozenMatrix& one = products.begin()->w;
+  int64_t columns = one.columns, all = 0;
+  for (const VectorProduct& product : products) all += product.w.rows;
+  Arranged left = ArrangeFor(one.format, x, count, columns);
+  auto some = [&](const VectorProduct& product, int64_t first, int64_t end) {
+    const auto& [w, y] = product;
     for (int64_t begin = first; begin < end; begin += kRows) {
       float out[kFewRows * kRows];
       int64_t part = std::min(kRows, end - begin);
-      dots(begin, part, out);
+      RowsOfMatrix(left, count, w, begin, part, out);
       for (int64_t m = 0; m < count; m++) {
-        int64_t at = m * rows + begin;
+        int64_t at = m * w.rows + begin;
         if (y.type == Type::kF32) std::memcpy(static_cast<float*>(y.data) + at, out + m * kRows, part * sizeof(float));
         else Write(y, at, part, out + m * kRows);
       }
     }
   };
-  int64_t items = std::max<int64_t>(1, rows * columns / kItem), share = ((rows + items - 1) / items + kRows - 1) / kRows * kRows;
-  ShareOut((rows + share - 1) / share, [&](int64_t item, int) { some(item * share, std::min(rows, (item + 1) * share)); });
-}
-
-}  // namespace
-
-void VectorProduct(const Values& x, const Values& w, const Values& y, int64_t count, int64_t rows, int64_t columns) {
-  bool bf16 = w.type == Type::kBf16;
-  Arranged left = bf16 ? Arrange<Bf16::kParts>(x, count, columns) : Arrange<F32::kParts>(x, count, columns);
-  InParts(count, rows, columns, y, [&](int64_t begin, int64_t part, float* out) {
-    if (bf16) RowsBf16(left, count, static_cast<const uint16_t*>(w.data) + begin * columns, part, columns, out);
-    else RowsF32(left, count, static_cast<const float*>(w.data) + begin * columns, part, columns, out);
+  // The rows of all matrices, one behind the other, in shares of about kItem values.
+  int64_t items = std::max<int64_t>(1, all * columns / kItem), share = ((all + items - 1) / items + kRows - 1) / kRows * kRows;
+  ShareOut((all + share - 1) / share, [&](int64_t item, int) {
+    int64_t before = 0;
+    for (const VectorProduct& product : products) {
+      some(product, std::max<int64_t>(0, item * share - before), std::min(product.w.rows, (item + 1) * share - before));
+      before += product.w.rows;
+    }
   });
-}
-
-void VectorProduct(const Values& x, const Int8Matrix& w, const Values& y, int64_t count) {
-  Arranged left = Arrange<Int8::kParts>(x, count, w.columns);
-  InParts(count, w.rows, w.columns, y, [&](int64_t begin, int64_t part, float* out) {
-    RowsInt8(left, count, w.codes + begin * w.columns, part, w.columns, out);
-    for (int64_t m = 0; m < count; m++)
-      for (int64_t r = 0; r < part; r++) out[m * kRows + r] *= w.scales[begin + r];
-  });
-}
-
-bool VectorProduct(const Values& x, const Nf4Matrix& w, const Values& y, int64_t count) {
-#if defined(__x86_64__)
-  static const bool unit = __builtin_cpu_supports("avx512bw");
-  if (!unit || w.columns % kNf4Block != 0) return false;
-  using Rows = void (*)(const Arranged&, const uint8_t*, const float*, int64_t, int64_t, float*);
-  static constexpr Rows kernels[kFewRows] = {RowsNf4<1>, RowsNf4<2>, RowsNf4<3>, RowsNf4<4>};
-  Arranged left = Arrange<4>(x, count, w.columns);
-  InParts(count, w.rows, w.columns, y, [&](int64_t begin, int64_t part, float* out) {
-    int64_t first = begin * w.columns;
-    kernels[count - 1](left, w.codes + first / 2, w.scales + first / kNf4Block, part, w.columns, out);
-  });
-  return true;
-#else
-  return false;
-#endif
 }
 
 }  // namespace lft

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 
 #include "quantised.h"
 
@@ -11,12 +12,24 @@ namespace lft {
 // More rows than this are faster as a product of matrices.
 constexpr int64_t kFewRows = 4;
 
-// W [rows, columns] in f32 or bf16.
-void VectorProduct(const Values& x, const Values& w, const Values& y, int64_t count, int64_t rows, int64_t columns);
+// A frozen matrix [rows, columns] as it is held: scales are a row's for int8, a block's for nf4.
+struct FrozenMatrix {
+  enum class Format { kF32, kBf16, kInt8, kNf4 };
 
-void VectorProduct(const Values& x, const Int8Matrix& w, const Values& y, int64_t count);
+  const void* data;
+  const float* scales;
+  Format format;
+  int64_t rows, columns;
+};
 
-// For rows of whole blocks, on processors with AVX-512; false elsewhere.
-bool VectorProduct(const Values& x, const Nf4Matrix& w, const Values& y, int64_t count);
+// nf4 is for rows of whole blocks, on processors with AVX-512.
+bool TakesVectorProduct(const FrozenMatrix& w);
+
+struct VectorProduct {
+  FrozenMatrix w;
+  Values y;
+};
+// Several products with the same x, of matrices in one format: one piece of work for the threads.
+void VectorProducts(const Values& x, int64_t count, std::initializer_list<VectorProduct> products);
 
 }  // namespace lft

@@ -7,6 +7,9 @@ export type Values = number;
 /** A weight or other typed array that a kernel reads where it lies, or the address of tensor memory. */
 export type Source = Pointer | Float32Array | Uint16Array | Int32Array;
 
+/** The values of a frozen weight, or its codes in int8 or nf4. */
+export type FrozenValues = Float32Array | Uint16Array | Int8Array | Uint8Array;
+
 type Int8Product = (
   x: Values,
   codes: Int8Array,
@@ -90,6 +93,23 @@ export interface Addon {
     rows: number,
     columns: number,
   ): number;
+  /** Whether there are such products for rows of so many columns in the format of these values or codes: 1 or 0. */
+  takesVectorProduct(values: FrozenValues, columns: number): number;
+  /**
+   * A block of a decoder for one token. `keys` and `values` end in the token's own, which are written.
+   * @param weights of q, k, v, o, gate, up and down: values or codes, and scales or 0
+   */
+  decodeBlock(
+    x: Pointer,
+    y: Pointer,
+    keys: Values,
+    values: Values,
+    cos: Pointer,
+    sin: Pointer,
+    inputNorm: Source,
+    outputNorm: Source,
+    ...weights: [...(FrozenValues | Float32Array | 0)[], sizes: Float64Array]
+  ): void;
   rmsNorm(x: Values, weight: Pointer, epsilon: number, y: Values, inverse: Pointer, rows: number, width: number): void;
   rmsNormGradient(
     dy: Values,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { AdaptedModel, generate, keyedRandom, loadModel } from '@lft/core';
+import { AdaptedModel, generate, type KeyValueCache, keyedRandom, loadModel } from '@lft/core';
+import { lora } from '@lft/lora';
 import * as tf from '@tensorflow/tfjs-core';
 import { nativeProblem, useNative } from './index.js';
 import type { NativeBackend } from './native-backend.js';
@@ -46,6 +47,78 @@ const problem = nativeProblem();
         expect(row.reduce((a, b) => Math.max(a, b)) - row[tokens[i]!]!).toBeLessThan(0.5);
       }
     }
+    await base.dispose();
+  });
+
+  test.each(['f32', 'bf16', 'int8'] as const)(
+    '%s: a block in one piece gives the bits of its operations',
+    async (weights) => {
+      const base = await loadModel(FOLDER, { weights });
+      const decodeBlock = jest.spyOn((tf.backend() as NativeBackend).addon, 'decodeBlock');
+      const pass = new AdaptedModel(base).forward();
+      const draws = (tokens: number) => {
+        const random = keyedRandom(3, `x ${tokens}`);
+        return tf.tensor2d(
+          Float32Array.from({ length: tokens * base.info.width }, () => random.normal()),
+          [tokens, base.info.width],
+        );
+      };
+      for (const past of [5, 200]) {
+        tf.tidy(() => {
+          // What the cache has after a prompt, in the format in which it is held.
+          let entry: { k: tf.Tensor4D; v: tf.Tensor4D } | undefined;
+          const prompt: KeyValueCache = {
+            length: 0,
+            entry: () => undefined,
+            replace: () => undefined,
+            append: (_, k, v) => {
+              entry = { k, v };
+              return entry;
+            },
+          };
+          base.block(0, draws(past), base.geometry({ batch: 1, length: past }), pass, prompt);
+          const before = entry!;
+          const append = (x: tf.Tensor, more: tf.Tensor) =>
+            tf.engine().runKernel('LftAppend', { x, more }, {}) as unknown as tf.Tensor4D;
+          const single: KeyValueCache = {
+            ...prompt,
+            append: (_, k, v) => {
+              entry = { k: append(before.k, k), v: append(before.v, v) };
+              return entry;
+            },
+          };
+          const whole: KeyValueCache = {
+            ...prompt,
+            entry: () => before,
+            replace: (_, after) => {
+              entry = after;
+            },
+          };
+          const results = [single, whole].map((cache) => {
+            const y = base.block(0, draws(1), base.geometry({ batch: 1, length: 1, past }), pass, cache);
+            return [y, entry!.k, entry!.v].map((x) => x.dataSync());
+          });
+          expect(results[1]).toEqual(results[0]);
+        });
+      }
+      expect(decodeBlock).toHaveBeenCalledTimes(2);
+      decodeBlock.mockRestore();
+      await base.dispose();
+    },
+  );
+
+  test('where an adapter acts in a block, its operations run one by one; elsewhere they do not', async () => {
+    const base = await loadModel(FOLDER);
+    const decodeBlock = jest.spyOn((tf.backend() as NativeBackend).addon, 'decodeBlock');
+    const model = new AdaptedModel(base, lora({ targets: ['q_proj'] }));
+    const { input_ids } = prompts[0]!;
+    // B is zero at first: the model is the base.
+    const tokens = await generate(model, input_ids, { maxNewTokens: TOKENS, stopIds: [] });
+    expect(decodeBlock).not.toHaveBeenCalled();
+    expect(await generate(new AdaptedModel(base), input_ids, { maxNewTokens: TOKENS, stopIds: [] })).toEqual(tokens);
+    expect(decodeBlock).toHaveBeenCalledTimes((TOKENS - 1) * base.info.blocks);
+    decodeBlock.mockRestore();
+    model.dispose();
     await base.dispose();
   });
 

@@ -97,23 +97,32 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
     return block.pointer;
   }
 
-  /**
-   * The values of x and those of `more` behind them: where x lies, when there is room and nothing was put there yet, else in new memory with
-   * as much room again. Either way x keeps its values.
-   */
+  /** The values of x and those of `more` behind them. */
   append(x: tf.TensorInfo, more: tf.TensorInfo, shape: number[]): tf.TensorInfo {
     if (this.format(x) !== this.format(more)) [x, more].map((part) => this.pointer(part));
+    const out = this.extend(x, shape);
     const [before, added] = [this.blocks.get(x.dataId), this.blocks.get(more.dataId)];
+    const bytes = bytesOf(before);
+    const { pointer } = this.blocks.get(out.dataId);
+    this.addon.copy(pointer + bytes * before.size, added.pointer, bytes * added.size);
+    return out;
+  }
+
+  /**
+   * A larger tensor that begins with the values of x; the others are to be written. It lies where x lies, when there is room and nothing was
+   * put there yet, else in new memory with as much room again. Either way x keeps its values.
+   */
+  extend(x: tf.TensorInfo, shape: number[]): tf.TensorInfo {
+    const before = this.blocks.get(x.dataId);
     const { format } = before;
     const bytes = bytesOf(before);
-    const size = before.size + added.size;
+    const size = tf.util.sizeFromShape(shape);
     let { pointer, room } = before;
     if (!room || room.used !== before.size || room.capacity < size) {
       room = { capacity: 2 * size, used: 0, users: 0 };
       pointer = this.addon.alloc(bytes * room.capacity);
       this.addon.copy(pointer, before.pointer, bytes * before.size);
     }
-    this.addon.copy(pointer + bytes * before.size, added.pointer, bytes * added.size);
     room.used = size;
     room.users += 1;
     const dataId = {};

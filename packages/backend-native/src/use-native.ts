@@ -1,6 +1,7 @@
 import { LftError, useBackend } from '@lft/core';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
+import { decoding } from './kernels/decoding.js';
 import { elementwise, FLOAT_ONLY, reduction } from './kernels/elementwise.js';
 import { fused } from './kernels/fused.js';
 import type { Kernel } from './kernels/kernel.js';
@@ -34,7 +35,10 @@ export async function useNative({ precision = 'f32', threads }: NativeOptions = 
 
 function registerKernels(): void {
   const own = new Map<string, Kernel>(
-    [...elementwise, ...reduction, ...layout, ...products, ...lowRank, ...fused].map((kernel) => [kernel.name, kernel]),
+    [...elementwise, ...reduction, ...layout, ...products, ...lowRank, ...fused, ...decoding].map((kernel) => [
+      kernel.name,
+      kernel,
+    ]),
   );
   const layoutNames = new Set(layout.map(({ name }) => name));
   const takes = (name: string, inputs: object, attributes: Record<string, unknown>) => {

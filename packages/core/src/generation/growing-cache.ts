@@ -15,14 +15,20 @@ export class GrowingCache implements KeyValueCache {
     return this.entries[0]?.k.shape[1] ?? 0;
   }
 
+  entry(block: number): Entry | undefined {
+    return this.entries[block];
+  }
+
+  replace(block: number, { k, v }: Entry): void {
+    const before = this.entries[block];
+    this.entries[block] = { k: tf.keep(k), v: tf.keep(v) };
+    if (before) tf.dispose([before.k, before.v]);
+  }
+
   append(block: number, k: tf.Tensor4D, v: tf.Tensor4D): Entry {
     const before = this.entries[block];
-    const after = {
-      k: tf.keep(before ? appended(before.k, k) : tf.clone(k)),
-      v: tf.keep(before ? appended(before.v, v) : tf.clone(v)),
-    };
-    if (before) tf.dispose([before.k, before.v]);
-    this.entries[block] = after;
+    const after = before ? { k: appended(before.k, k), v: appended(before.v, v) } : { k: tf.clone(k), v: tf.clone(v) };
+    this.replace(block, after);
     return after;
   }
 

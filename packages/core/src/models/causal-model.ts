@@ -28,6 +28,10 @@ export interface GeometryRequest {
 /** Keys and values of the positions seen so far, one entry a block, for generation. */
 export interface KeyValueCache {
   readonly length: number;
+  /** The block's keys and values [B, T, K, D]. */
+  entry(block: number): { k: tf.Tensor4D; v: tf.Tensor4D } | undefined;
+  /** Keeps these in their place: the same with more behind them. */
+  replace(block: number, entry: { k: tf.Tensor4D; v: tf.Tensor4D }): void;
   /** Appends [B, T, K, D] to the block's keys and values and gives all of them. */
   append(block: number, k: tf.Tensor4D, v: tf.Tensor4D): { k: tf.Tensor4D; v: tf.Tensor4D };
 }
@@ -40,6 +44,8 @@ export interface ModuleForward {
   embedding(path: string, ids: tf.Tensor1D): tf.Tensor2D;
   /** The norm's scale [width]. */
   scale(path: string): tf.Tensor1D;
+  /** The site's frozen weight and bias, where nothing else acts at the site: undefined where an adapter does. */
+  frozen(path: string): { readonly weight: FrozenWeight | undefined; readonly bias: FrozenWeight | undefined } | undefined;
   /** The output of attention or of the MLP [N, width], before it is added to the residual. */
   sublayer(path: string, x: tf.Tensor2D): tf.Tensor2D;
 }

@@ -91,6 +91,12 @@ export class ForwardPass implements ModuleForward {
     return this.tensorOf(path, 'weight') as tf.Tensor1D;
   }
 
+  frozen(path: string) {
+    const delta = this.deltas.get(path);
+    if (delta && this.gate(path) !== 0 && (delta.apply || delta.reweight)) return undefined;
+    return { weight: this.model.weight(path, 'weight'), bias: this.model.weight(path, 'bias') };
+  }
+
   sublayer(path: string, x: tf.Tensor2D): tf.Tensor2D {
     return this.applied(path, x, (input) => input) as tf.Tensor2D;
   }

@@ -95,6 +95,8 @@ export class Llama implements CausalModel {
   }
 
   block(index: number, x: tf.Tensor2D, geometry: SequenceGeometry, modules: ModuleForward, cache?: KeyValueCache): tf.Tensor2D {
+    const decoded = cache && this.decode(index, x, geometry, modules, cache);
+    if (decoded) return decoded;
     const path = `model.layers.${index}`;
     const epsilon = this.config.rms_norm_eps;
     const attended = this.attention(
@@ -111,6 +113,40 @@ export class Llama implements CausalModel {
       modules.linear(`${path}.mlp.up_proj`, normed),
     );
     return ops.add(afterAttention, modules.sublayer(`${path}.mlp`, modules.linear(`${path}.mlp.down_proj`, inner)));
+  }
+
+  /** The block in one piece: for a single new token, where the frozen weights act alone and the backend can. */
+  private decode(index: number, x: tf.Tensor2D, geometry: SequenceGeometry, modules: ModuleForward, cache: KeyValueCache) {
+    const entry = geometry.batch === 1 && geometry.length === 1 && cache.entry(index);
+    const weights = entry && this.frozenBlock(`model.layers.${index}`, modules);
+    if (!entry || !weights) return undefined;
+    const { num_attention_heads: heads, rms_norm_eps: epsilon } = this.config;
+    const after = ops.decodeBlock({ x, ...entry }, geometry, { weights, heads, epsilon, activations: this.activations });
+    if (after) cache.replace(index, after);
+    return after?.x;
+  }
+
+  /** A block's weights, where nothing else acts in it. */
+  private frozenBlock(path: string, modules: ModuleForward): ops.DecoderWeights | undefined {
+    const names = {
+      inputNorm: 'input_layernorm',
+      q: 'self_attn.q_proj',
+      k: 'self_attn.k_proj',
+      v: 'self_attn.v_proj',
+      o: 'self_attn.o_proj',
+      outputNorm: 'post_attention_layernorm',
+      gate: 'mlp.gate_proj',
+      up: 'mlp.up_proj',
+      down: 'mlp.down_proj',
+    };
+    if (!modules.frozen(`${path}.self_attn`) || !modules.frozen(`${path}.mlp`)) return undefined;
+    const weights: Record<string, FrozenWeight> = {};
+    for (const [key, name] of Object.entries(names)) {
+      const { weight, bias } = modules.frozen(`${path}.${name}`) ?? {};
+      if (!weight || bias) return undefined;
+      weights[key] = weight;
+    }
+    return weights as unknown as ops.DecoderWeights;
   }
 
   private attention(index: number, x: tf.Tensor2D, geometry: SequenceGeometry, modules: ModuleForward, cache?: KeyValueCache): tf.Tensor2D {

@@ -3,6 +3,7 @@ export { type AdamWHyper, type AdamWSlot, adamwStep } from './adamw-step.js';
 export { add } from './add.js';
 export { attention } from './attention.js';
 export { CausalMask } from './causal-mask.js';
+export { type DecodeBlockAttributes, type DecoderWeights, decodeBlock } from './decode-block.js';
 export { type Op, runOp } from './define-op.js';
 export { dropout } from './dropout.js';
 export { embedding } from './embedding.js';
