@@ -10,6 +10,7 @@
 #include "memory.h"
 #include "share_out.h"
 #include "vector_math.h"
+#include "vector_products_avx512.h"
 
 // The work is to read the weight, once and from front to back: several rows of it side by side keep the processor from reading ahead, and
 // halve the speed. Vectors are of 64 bytes on every processor; the compiler makes of each as many registers as it takes. A vector of packed
@@ -29,7 +30,7 @@ using Integers = int32_t __attribute__((vector_size(64)));
 // Rows of W whose results are written at a time.
 constexpr int64_t kRows = 16;
 // Values of W that a thread takes at a time, about.
-constexpr int64_t kItem = int64_t{1} << 16;
+constexpr int64_t kItem = int64_t{1} << 17;
 
 #define LFT_INLINE inline __attribute__((always_inline))
 
@@ -228,13 +229,18 @@ void VectorProducts(const Values& x, int64_t count, std::initializer_list<Vector
   const FrozenMatrix& one = products.begin()->w;
   int64_t columns = one.columns, all = 0;
   for (const VectorProduct& product : products) all += product.w.rows;
-  Arranged left = ArrangeFor(one.format, x, count, columns);
+  bool units = HasUnitProducts(one.format, x.type);
+  UnitRows unit_rows{};
+  Arranged arranged{};
+  if (units) unit_rows = ArrangeForUnits(one.format, x, count, columns);
+  else arranged = ArrangeFor(one.format, x, count, columns);
   auto some = [&](const VectorProduct& product, int64_t first, int64_t end) {
     const auto& [w, y] = product;
     for (int64_t begin = first; begin < end; begin += kRows) {
       float out[kFewRows * kRows];
       int64_t part = std::min(kRows, end - begin);
-      RowsOfMatrix(left, count, w, begin, part, out);
+      if (units) UnitProducts(unit_rows, count, w, begin, part, out, kRows);
+      else RowsOfMatrix(arranged, count, w, begin, part, out);
       for (int64_t m = 0; m < count; m++) {
         int64_t at = m * w.rows + begin;
         if (y.type == Type::kF32) std::memcpy(static_cast<float*>(y.data) + at, out + m * kRows, part * sizeof(float));

@@ -1,5 +1,14 @@
 import { availableParallelism } from 'node:os';
-import { bfloat16FromFloat32, FrozenWeight, float32FromBFloat16, keyedRandom, type WeightFormat } from '@lft/core';
+import {
+  bfloat16FromFloat32,
+  FrozenWeight,
+  float32FromBFloat16,
+  type Int8Values,
+  keyedRandom,
+  NF4_BLOCK,
+  type Nf4Values,
+  type WeightFormat,
+} from '@lft/core';
 import type { Addon, Pointer } from './addon.js';
 import { nativeProblem } from './index.js';
 import { loadAddon } from './load-addon.js';
@@ -22,31 +31,47 @@ function draws(name: string, size: number): Float32Array {
   return Float32Array.from({ length: size }, () => random.normal());
 }
 
-/** x·Wᵀ [count, rows] by the addon, f32 or rounded to bf16. */
-function product(addon: Addon, x: Float32Array, weight: FrozenWeight, count: number, type: 'f32' | 'bf16' = 'f32') {
+/** x·Wᵀ [count, rows] by the addon, with x and the result in f32 or rounded to bf16. */
+function product(
+  addon: Addon,
+  x: Float32Array,
+  weight: FrozenWeight,
+  count: number,
+  types: { x?: 'bf16'; y?: 'bf16' } = {},
+) {
   const { data, rows, columns } = weight;
-  const bf16 = type === 'bf16';
-  const values = bf16 ? bfloat16FromFloat32(x) : x;
-  const [from, to] = [addon.alloc(values.byteLength), addon.alloc(4 * count * rows)] as [Pointer, Pointer];
+  const values = types.x ? bfloat16FromFloat32(x) : x;
+  const blocks = [addon.alloc(values.byteLength), addon.alloc(4 * count * rows)] as [Pointer, Pointer];
   try {
-    addon.write(from, values);
-    const tag = Number(bf16);
-    if (!('codes' in data)) addon.matmul(from + tag, data, to + tag, count, columns, rows, 0, 1, 0);
-    else if (!addon.vectorProduct(from + tag, data.codes, data.scales, to + tag, count, rows, columns))
-      return undefined;
-    const result = addon.read(to, (bf16 ? 2 : 4) * count * rows);
-    return bf16 ? float32FromBFloat16(new Uint16Array(result)) : new Float32Array(result);
+    addon.write(blocks[0], values);
+    const [from, to] = [blocks[0] + Number(types.x === 'bf16'), blocks[1] + Number(types.y === 'bf16')];
+    if (!('codes' in data)) addon.matmul(from, data, to, count, columns, rows, 0, 1, 0);
+    else if (!addon.vectorProduct(from, data.codes, data.scales, to, count, rows, columns)) return undefined;
+    const result = addon.read(blocks[1], (types.y ? 2 : 4) * count * rows);
+    return types.y ? float32FromBFloat16(new Uint16Array(result)) : new Float32Array(result);
   } finally {
-    addon.release(from);
-    addon.release(to);
+    for (const block of blocks) addon.release(block);
   }
 }
 
+/** The matrix of nf4 codes whose levels are rounded to bf16. */
+function withRoundedLevels({ data, rows, columns }: FrozenWeight): Float32Array {
+  const { scales } = data as Nf4Values;
+  const w = (data as Nf4Values).unpack(0, rows * columns, new Float32Array(rows * columns));
+  const levels = rounded(w.map((value, i) => value / scales[Math.floor(i / NF4_BLOCK)]!));
+  return levels.map((level, i) => level * scales[Math.floor(i / NF4_BLOCK)]!);
+}
+
+const rounded = (x: Float32Array) => float32FromBFloat16(bfloat16FromFloat32(x));
+
 /** The largest difference to a sum in f64, in units of Σ|x·w|. */
-function error(y: Float32Array, x: Float32Array, weight: FrozenWeight, count: number): number {
-  const { rows, columns } = weight;
-  const w = new Float32Array(rows * columns);
-  w.set('codes' in weight.data ? weight.data.unpack(0, w.length, w) : wide(weight.data));
+function error(
+  y: Float32Array,
+  x: Float32Array,
+  { rows, columns, data }: FrozenWeight,
+  count: number,
+  w = 'codes' in data ? data.unpack(0, rows * columns, new Float32Array(rows * columns)) : wide(data),
+): number {
   let largest = 0;
   for (let m = 0; m < count; m++) {
     for (let r = 0; r < rows; r++) {
@@ -88,12 +113,41 @@ const wide = (data: Float32Array | Uint16Array) => (data instanceof Uint16Array 
     }
   });
 
-  test.each(FORMATS)('%s: bf16 on both sides is that of the widened x, rounded', (format) => {
-    const w = weight(format, 33, 576);
-    const x = float32FromBFloat16(bfloat16FromFloat32(draws('x', 2 * 576)));
-    const exact = product(addon, x, w, 2);
-    if (!exact) return expect(format).toBe('nf4');
-    expect(product(addon, x, w, 2, 'bf16')).toEqual(float32FromBFloat16(bfloat16FromFloat32(exact)));
+  test.each(FORMATS)('%s: with x in bf16 too, and a result in bf16 is this one, rounded', (format) => {
+    for (const [rows, columns] of SHAPES) {
+      for (const count of [1, 4]) {
+        const x = rounded(draws('x', count * columns));
+        const w = weight(format, rows, columns);
+        const y = product(addon, x, w, count, { x: 'bf16' });
+        if (!y) continue;
+        const allowed = (columns / 16 + 8) * 2 ** -24;
+        // The levels of nf4 may be rounded to bf16, as they are in a matrix that is unpacked.
+        const matrices = format === 'nf4' ? [undefined, withRoundedLevels(w)] : [undefined];
+        const found = Math.min(...matrices.map((matrix) => error(y, x, w, count, matrix)));
+        expect({ rows, columns, count, found, within: found < allowed }).toMatchObject({ within: true });
+        expect(product(addon, x, w, count, { x: 'bf16', y: 'bf16' })).toEqual(rounded(y));
+      }
+    }
+  });
+
+  test('int8: one large value of x takes nothing from the others', () => {
+    const w = weight('int8', 33, 576);
+    const x = draws('x', 576);
+    x[100] = 1e4;
+    // To the 30 bits that the largest value has.
+    const y = product(addon, x, w, 1)!;
+    x[100] = 0;
+    const without = product(addon, x, w, 1)!;
+    const column = (w.data as Int8Values)
+      .unpack(0, 33 * 576, new Float32Array(33 * 576))
+      .filter((_, i) => i % 576 === 100);
+    for (const [r, value] of column.entries()) expect(Math.abs(y[r]! - 1e4 * value - without[r]!)).toBeLessThan(2e-2);
+  });
+
+  test('int8: a value that is not finite gives no finite value', () => {
+    const x = draws('x', 576);
+    x[7] = Number.NaN;
+    expect(product(addon, x, weight('int8', 5, 576), 1)!.some(Number.isFinite)).toBe(false);
   });
 
   test('any number of threads gives the same bits', () => {
