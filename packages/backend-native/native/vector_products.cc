@@ -51,22 +51,20 @@ LFT_INLINE float Sum(const Floats& x) {
 struct F32 {
   using Value = float;
   static constexpr int kParts = 1;
-  static LFT_INLINE Floats Part(const Words& words, int) { return reinterpret_cast<const Floats&>(words); }
+  static LFT_INLINE Floats Part(const Words& words, int) { return reinterpret_cast<Floats>(words); }
 };
 struct Bf16 {
   using Value = uint16_t;
   static constexpr int kParts = 2;
   static LFT_INLINE Floats Part(const Words& words, int p) {
-    Words wide = p == 0 ? words << 16 : words & 0xffff0000u;
-    return reinterpret_cast<const Floats&>(wide);
+    return reinterpret_cast<Floats>(p == 0 ? words << 16 : words & 0xffff0000u);
   }
 };
 struct Int8 {
   using Value = int8_t;
   static constexpr int kParts = 4;
   static LFT_INLINE Floats Part(const Words& words, int p) {
-    Words top = words << (24 - 8 * p);
-    return __builtin_convertvector(reinterpret_cast<const Integers&>(top) >> 24, Floats);
+    return __builtin_convertvector(reinterpret_cast<Integers>(words << (24 - 8 * p)) >> 24, Floats);
   }
 };
 
