@@ -111,6 +111,8 @@ async function buildFromSource(folder, { arch, prefix, cxx }) {
   const source = await fetchCrate();
   const build = path.join(folder, 'build');
   const off = ['BUILD_DOC', 'BUILD_EXAMPLES', 'BUILD_TESTS', 'BUILD_GRAPH', 'ENABLE_ITT_TASKS', 'ENABLE_JIT_PROFILING'];
+  // Arm's own kernels are a second library to link, and take only products in which nothing is transposed.
+  off.push('AARCH64_USE_KAI');
   const settings = {
     CMAKE_BUILD_TYPE: 'Release',
     ...(prefix && {
