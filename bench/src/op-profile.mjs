@@ -36,9 +36,9 @@ export function profileKernels() {
     const gradient = tf.getGradient(kernel.kernelName);
     if (!gradient) continue;
     const { gradFunc } = gradient;
-    gradient.gradFunc = (dy, saved, attributes) => {
+    gradient.gradFunc = (...call) => {
       const name = `${kernel.kernelName}, gradient`;
-      const thunks = timed(name, () => gradFunc(dy, saved, attributes));
+      const thunks = timed(name, () => gradFunc(...call));
       return Object.fromEntries(Object.entries(thunks).map(([input, thunk]) => [input, () => timed(name, thunk)]));
     };
   }

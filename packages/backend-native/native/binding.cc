@@ -389,13 +389,13 @@ napi_value AttentionGradientsOp(Call& c) {
 // lowRank(x, a, b, low, y, rows, in, out, rank, scale, bf16)
 napi_value LowRankOp(Call& c) {
   lft::LowRankShape shape{c.Int(5), c.Int(6), c.Int(7), c.Int(8), static_cast<float>(c.Number(9))};
-  lft::LowRank(c.Tensor(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), shape, c.Bool(10));
+  lft::LowRank(c.Tensor(0), c.Data<float>(1), c.Data<float>(2), c.Tensor(3), c.Tensor(4), shape, c.Bool(10));
   return nullptr;
 }
 // lowRankGradients(dy, x, a, b, low, dx, da, db, rows, in, out, rank, scale, bf16)
 napi_value LowRankGradientsOp(Call& c) {
   lft::LowRankShape shape{c.Int(8), c.Int(9), c.Int(10), c.Int(11), static_cast<float>(c.Number(12))};
-  lft::LowRankGradients(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Data<float>(4), c.Tensor(5), c.Data<float>(6),
+  lft::LowRankGradients(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), c.Tensor(5), c.Data<float>(6),
                         c.Data<float>(7), shape, c.Bool(13));
   return nullptr;
 }

@@ -8,12 +8,12 @@ struct LowRankShape {
   float scale;
 };
 
-// low [rows, rank] = s·x·Aᵀ and y [rows, out] += low·Bᵀ, with A [rank, in] and B [out, rank] in f32.
+// low [rows, rank] = s·x·Aᵀ and y [rows, out] += low·Bᵀ, with A [rank, in] and B [out, rank] in f32. low is held as x is.
 // round: products of f32 operands are of bf16 too.
-void LowRank(const Values& x, const float* a, const float* b, float* low, const Values& y, const LowRankShape& shape, bool round);
+void LowRank(const Values& x, const float* a, const float* b, const Values& low, const Values& y, const LowRankShape& shape, bool round);
 
-// dx [rows, in], dA and dB of the above.
-void LowRankGradients(const Values& dy, const Values& x, const float* a, const float* b, const float* low, const Values& dx, float* da,
+// dx [rows, in], dA and dB of the above. Those that are nullptr are left out; without dA and dB x is not read.
+void LowRankGradients(const Values& dy, const Values& x, const float* a, const float* b, const Values& low, const Values& dx, float* da,
                       float* db, const LowRankShape& shape, bool round);
 
 }  // namespace lft

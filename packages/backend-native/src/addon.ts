@@ -146,13 +146,14 @@ export interface Addon {
     ...shape: AttentionShape
   ): void;
   /** low = scale·x·Aᵀ, y += low·Bᵀ. */
-  lowRank(x: Values, a: Pointer, b: Pointer, low: Pointer, y: Values, ...shape: LowRankShape): void;
+  lowRank(x: Values, a: Pointer, b: Pointer, low: Values, y: Values, ...shape: LowRankShape): void;
+  /** `x`, `da` and `db` may be 0, and `dx`. `low` is held as x is. */
   lowRankGradients(
     dy: Values,
     x: Values,
     a: Pointer,
     b: Pointer,
-    low: Pointer,
+    low: Values,
     dx: Values,
     da: Pointer,
     db: Pointer,

@@ -5,8 +5,13 @@ import type { Kernel } from './kernel.js';
 
 type Tensors = Record<'y' | 'dy' | 'x' | 'a' | 'b' | 'low', tf.TensorInfo>;
 
-function shapeOf(backend: NativeBackend, { x, a, b }: Tensors, scale: number): LowRankShape {
-  return [x.shape[0]!, x.shape[1]!, b.shape[0]!, a.shape[0]!, scale, Number(backend.precision === 'bf16')];
+function shapeOf(
+  backend: NativeBackend,
+  rows: number,
+  { a, b }: Pick<Tensors, 'a' | 'b'>,
+  scale: number,
+): LowRankShape {
+  return [rows, a.shape[1]!, b.shape[0]!, a.shape[0]!, scale, Number(backend.precision === 'bf16')];
 }
 
 export const lowRank: readonly Kernel[] = [
@@ -14,37 +19,43 @@ export const lowRank: readonly Kernel[] = [
     name: 'LftLowRank',
     run(backend, inputs: Tensors, { scale }: { scale: number }) {
       const { y, x, a, b } = inputs;
-      const low = backend.output([x.shape[0]!, a.shape[0]!], 'float32');
+      const low = backend.output([x.shape[0]!, a.shape[0]!], 'float32', backend.format(x));
       const out = backend.own(y);
       backend.addon.lowRank(
         backend.values(x),
         backend.pointer(a),
         backend.pointer(b),
-        backend.pointer(low),
+        backend.values(low),
         backend.values(out),
-        ...shapeOf(backend, inputs, scale),
+        ...shapeOf(backend, x.shape[0]!, inputs, scale),
       );
       return [out, low];
     },
   },
   {
+    // dx, if it is passed on; dA and dB where x is given.
     name: 'LftLowRankGradients',
-    run(backend, inputs: Tensors, { scale }: { scale: number }) {
+    run(
+      backend,
+      inputs: Omit<Tensors, 'y' | 'x'> & Partial<Tensors>,
+      { scale, passes }: { scale: number; passes: boolean },
+    ) {
       const { dy, x, a, b, low } = inputs;
-      const dx = backend.output(x.shape, 'float32', backend.format(x));
-      const [da, db] = [backend.output(a.shape, 'float32'), backend.output(b.shape, 'float32')];
+      const dx = passes ? [backend.output([dy.shape[0]!, a.shape[1]!], 'float32', backend.format(low))] : [];
+      const factors = x ? [a, b].map(({ shape }) => backend.output(shape, 'float32')) : [];
+      const [da, db] = factors.map((each) => backend.pointer(each));
       backend.addon.lowRankGradients(
         backend.values(dy),
-        backend.values(x),
+        x ? backend.values(x) : 0,
         backend.pointer(a),
         backend.pointer(b),
-        backend.pointer(low),
-        backend.values(dx),
-        backend.pointer(da),
-        backend.pointer(db),
-        ...shapeOf(backend, inputs, scale),
+        backend.values(low),
+        dx[0] ? backend.values(dx[0]) : 0,
+        da ?? 0,
+        db ?? 0,
+        ...shapeOf(backend, dy.shape[0]!, inputs, scale),
       );
-      return [dx, da, db];
+      return [...dx, ...factors];
     },
   },
 ];

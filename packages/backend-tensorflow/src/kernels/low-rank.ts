@@ -21,17 +21,22 @@ export function lowRank(inputs: Tensors, { scale }: Attributes): tf.Tensor[] {
   });
 }
 
-/** LftLowRankGradients. @returns dx [N, in] in the format of x; dA [r, in] and dB [out, r] f32 */
-export function lowRankGradients(inputs: Tensors, { scale }: Attributes): tf.Tensor[] {
+/** LftLowRankGradients. @returns dx [N, in] in the format of low, if it `passes`; where x is given, dA [r, in] and dB [out, r] f32 */
+export function lowRankGradients(
+  inputs: Omit<Tensors, 'y' | 'x'> & Partial<Tensors>,
+  { scale, passes }: Attributes & { readonly passes: boolean },
+): tf.Tensor[] {
   return RawCall.run((call) => {
-    const x = heldTensor(inputs.x);
-    const [dy, low] = [call.cast(heldTensor(inputs.dy), x.dtype), call.cast(heldTensor(inputs.low), x.dtype)];
-    const a = call.cast(call.wide(inputs.a), x.dtype);
-    const b = call.cast(call.scaled(call.wide(inputs.b), scale), x.dtype);
-    const dLow = call.product(dy, b);
-    const dx = call.product(dLow, a);
-    const da = call.product(dLow, x, { transposeA: true });
-    const db = call.product(dy, low, { transposeA: true });
-    return [dx, call.cast(da, TYPE.float32), call.cast(db, TYPE.float32)].map((each) => call.tensor(each));
+    const low = heldTensor(inputs.low);
+    const type = low.dtype;
+    const dy = call.cast(heldTensor(inputs.dy), type);
+    const dLow = call.product(dy, call.cast(call.scaled(call.wide(inputs.b), scale), type));
+    const gradients = passes ? [call.product(dLow, call.cast(call.wide(inputs.a), type))] : [];
+    if (inputs.x) {
+      const da = call.product(dLow, heldTensor(inputs.x), { transposeA: true });
+      const db = call.product(dy, low, { transposeA: true });
+      gradients.push(call.cast(da, TYPE.float32), call.cast(db, TYPE.float32));
+    }
+    return gradients.map((each) => call.tensor(each));
   });
 }

@@ -1,19 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { accumulate } from '../ops/accumulate.js';
-
-/** What the tensor library's engine records of an operation, and the parts of the engine that record it: not in its public types. */
-interface TapeNode {
-  readonly kernelName: string;
-  readonly inputs: tf.NamedTensorMap;
-  readonly outputs: readonly tf.Tensor[];
-  readonly saved: readonly tf.Tensor[] | null;
-  readonly gradient?: (dys: (tf.Tensor | null)[]) => { readonly [input: string]: () => tf.Tensor };
-}
-interface Recorder {
-  readonly state: { activeTape: TapeNode[] | null; gradientDepth: number };
-  startTape(): void;
-  endTape(): void;
-}
+import { dependsOn, freeSaved, recordTape, type TapeNode, view } from './tape.js';
 
 /**
  * The value of `f`, and its gradients by `take`. As the tensor library's own, but what the backward has passed is freed at once: the tape's saved
@@ -29,31 +16,13 @@ export function differentiate(
   dy: tf.Tensor,
   take: (index: number, gradient: tf.Tensor) => void,
 ): tf.Tensor {
-  const recorder = tf.engine() as unknown as Recorder;
-  if (recorder.state.gradientDepth > 0) throw new Error('a gradient of a gradient is not supported');
-  recorder.startTape();
-  let value: tf.Tensor;
-  try {
-    value = tf.tidy(f);
-  } catch (error) {
-    freeSaved(recorder.state.activeTape ?? []);
-    recorder.state.activeTape = null;
-    throw error;
-  } finally {
-    recorder.endTape();
-  }
-  const tape = recorder.state.activeTape ?? [];
-  recorder.state.activeTape = null;
+  const { value, tape } = recordTape(f, sources);
   try {
     backward(tape, value, sources, dy, take);
     return value;
   } finally {
     freeSaved(tape);
   }
-}
-
-function freeSaved(nodes: readonly TapeNode[]): void {
-  for (const { saved } of nodes) if (saved) tf.dispose([...saved]);
 }
 
 function backward(
@@ -71,14 +40,13 @@ function backward(
   const seen = new Set<number>();
   const passed: TapeNode[] = [];
   for (const node of tape) {
-    const inputs = Object.values(node.inputs);
-    if (!inputs.some(({ id }) => dependent.has(id))) {
+    if (!dependsOn(dependent, node)) {
       freeSaved([node]);
       continue;
     }
     passed.push(node);
     for (const { id } of node.outputs) dependent.add(id);
-    for (const { id } of inputs) {
+    for (const { id } of Object.values(node.inputs)) {
       const index = indexOf.get(id);
       if (index === undefined || seen.has(id)) continue;
       seen.add(id);
@@ -134,7 +102,7 @@ function inputGradients(
           `the gradient of ${kernelName} for its input ${name} is [${dx.shape}], and the input [${input.shape}]`,
         );
       }
-      parts.push([name, dys.includes(dx) || parts.some(([, other]) => other === dx) ? tf.clone(dx) : dx]);
+      parts.push([name, dys.includes(dx) || parts.some(([, other]) => other === dx) ? view(dx) : dx]);
     }
     return parts.map(([, dx]) => dx);
   });

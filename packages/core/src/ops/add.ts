@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { view } from '../autodiff/tape.js';
 import { type Op, runOp } from './define-op.js';
 
 const op: Op<{ a: tf.Tensor; b: tf.Tensor }, Record<string, never>> = {
   kernelName: 'LftAdd',
   saveInputs: [],
   forward: ({ a, b }) => tf.add(a, b),
-  backward: (dy) => ({ a: () => tf.clone(dy), b: () => tf.clone(dy) }),
+  backward: (dy) => ({ a: () => view(dy), b: () => view(dy) }),
 };
 
 /**

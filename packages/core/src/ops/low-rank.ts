@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { view } from '../autodiff/tape.js';
 import { type Op, runIfFused, runOp } from './define-op.js';
 import { product } from './matmul.js';
 
@@ -7,20 +8,33 @@ interface Attributes {
   readonly scale: number;
 }
 
+const trains = (wanted: (input: 'a' | 'b') => boolean) => wanted('a') || wanted('b');
+
 const op: Op<Inputs, Attributes> = {
   kernelName: 'LftLowRank',
   saveInputs: ['x', 'a', 'b'],
-  // s·x·Aᵀ, which dB needs.
+  // s·x·Aᵀ, which dB needs. Backends hold it as they hold x, so that they know how to hold dx.
   saveOutputs: [false, true],
+  needs: (wanted) => [trains(wanted), true, true, true],
   forward({ y, x, a, b }, { scale }) {
     const low = tf.mul(product(x, a, false, true), scale) as tf.Tensor2D;
     return [tf.add(y, product(low, b, false, true)), low];
   },
-  backward(dy, [x, a, b, low], { scale }) {
-    const fused = runIfFused('LftLowRankGradients', { dy, x: x!, a: a!, b: b!, low: low! }, { scale });
+  backward(dy, [x, a, b, low], { scale }, wanted) {
+    // A frozen update only passes the gradient on; one that trains, below which nothing does, only takes it.
+    const [passes, factors] = [wanted('x'), trains(wanted)];
+    const y = () => view(dy);
+    if (!passes && !factors) return { y };
+    const fused = runIfFused(
+      'LftLowRankGradients',
+      { dy, a: a!, b: b!, low: low!, ...(factors && { x: x! }) },
+      { scale, passes },
+    );
+    if (fused) {
+      const [da, db] = passes ? fused.slice(1) : fused;
+      return { y, x: () => fused[0]!, a: () => da!, b: () => db! };
+    }
     const [d, inner] = [dy as tf.Tensor2D, low as tf.Tensor2D];
-    const y = () => tf.clone(dy);
-    if (fused) return { y, x: () => fused[0]!, a: () => fused[1]!, b: () => fused[2]! };
     const dLow = tf.mul(product(d, b as tf.Tensor2D), scale) as tf.Tensor2D;
     return {
       y,

@@ -28,6 +28,7 @@ export function product(a: tf.Tensor2D, b: tf.Tensor2D, transposeA = false, tran
 const op: Op<MatmulInputs, MatmulAttributes> = {
   kernelName: 'LftMatmul',
   saveInputs: ['a', 'b'],
+  needs: (wanted) => [wanted('b'), wanted('a')],
   forward: ({ a, b }, { transposeA, transposeB }) => product(a, b, transposeA, transposeB),
   backward(dy, [a, b], { transposeA, transposeB }) {
     const [x, y, d] = [a as tf.Tensor2D, b as tf.Tensor2D, dy as tf.Tensor2D];
