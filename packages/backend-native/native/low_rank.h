@@ -8,7 +8,7 @@ struct LowRankShape {
   float scale;
 };
 
-// low [rows, rank] = s·x·Aᵀ and y [rows, out] += low·Bᵀ, with A [rank, in] and B [out, rank] in f32. low is held as x is.
+// low [rank, rows] = s·A·xᵀ and y [rows, out] += lowᵀ·Bᵀ, with A [rank, in] and B [out, rank] in f32. low is held as x is.
 // round: products of f32 operands are of bf16 too.
 void LowRank(const Values& x, const float* a, const float* b, const Values& low, const Values& y, const LowRankShape& shape, bool round);
 

@@ -145,7 +145,7 @@ export interface Addon {
     dv: Pointer,
     ...shape: AttentionShape
   ): void;
-  /** low = scale·x·Aᵀ, y += low·Bᵀ. */
+  /** low [rank, rows] = scale·A·xᵀ, y += lowᵀ·Bᵀ. */
   lowRank(x: Values, a: Pointer, b: Pointer, low: Values, y: Values, ...shape: LowRankShape): void;
   /** `x`, `da` and `db` may be 0, and `dx`. `low` is held as x is. */
   lowRankGradients(

@@ -19,7 +19,8 @@ export const lowRank: readonly Kernel[] = [
     name: 'LftLowRank',
     run(backend, inputs: Tensors, { scale }: { scale: number }) {
       const { y, x, a, b } = inputs;
-      const low = backend.output([x.shape[0]!, a.shape[0]!], 'float32', backend.format(x));
+      // Transposed, for the products here.
+      const low = backend.output([a.shape[0]!, x.shape[0]!], 'float32', backend.format(x));
       const out = backend.own(y);
       backend.addon.lowRank(
         backend.values(x),
