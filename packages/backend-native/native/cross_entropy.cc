@@ -67,6 +67,17 @@ float TakeBlock(const float* logits, int64_t n, const Values& out, int64_t at, R
   return static_cast<float>(factor);
 }
 
+// Row of `from` at `at`, times a factor, into the same place of `to`.
+void ScaleRow(const Values& from, float factor, const Values& to, int64_t at, int64_t n) {
+  alignas(64) float in[kPart], out[kPart];
+  for (int64_t j = 0; j < n; j += kPart) {
+    int64_t count = std::min(kPart, n - j);
+    float* target = Target(to, at + j, out);
+    Scaled(Read(from, at + j, count, in), factor, target, count);
+    Write(to, at + j, count, target);
+  }
+}
+
 // Gradient of the loss by the target's logit, p − 1, in full precision: what is left of it when p is near 1 is all that this row learns from.
 float TargetGradient(const Row& row) { return static_cast<float>(std::exp(static_cast<double>(row.target) - row.max) / row.total - 1); }
 
@@ -140,19 +151,15 @@ double LinearCrossEntropy(const Values& h, const Matrix& weight, const int32_t* 
     }
     if (!keeps) continue;
     // dW_v = Σ_n p_nv·h_n, with the factor that makes a block's exponentials probabilities at h.
-    Values scaled{logits, type}, hidden{const_cast<void*>(x.data), x.type};
+    Values scaled{logits, type == Type::kBf16 ? type : h.type}, hidden{const_cast<void*>(x.data), x.type};
     for (int64_t b = 0; b < blocks; b++) {
       int64_t first = b * kBlock, n = std::min(kBlock, vocabulary - first);
 #pragma omp parallel for schedule(static)
       for (int64_t r = 0; r < count; r++) {
-        std::vector<float> in(width), out(width);
-        float factor = static_cast<float>(std::exp(static_cast<double>(maxima[r * blocks + b]) - sums[r].max) / sums[r].total);
-        float* target = Target(scaled, r * width, out.data());
-        Scaled(Read(hidden, r * width, width, in.data()), factor, target, width);
-        Write(scaled, r * width, width, target);
+        ScaleRow(hidden, static_cast<float>(std::exp(static_cast<double>(maxima[r * blocks + b]) - sums[r].max) / sums[r].total), scaled, r * width, width);
       }
       Matrix taken{static_cast<char*>(exponentials.data) + at(b) * BytesOf(type), type, count, n, n, 1};
-      Matmul(taken.Transposed(), {scaled.data, type, count, width, width, 1}, {dw + first * width, Type::kF32}, begin > 0, round);
+      Matmul(taken.Transposed(), {scaled.data, scaled.type, count, width, width, 1}, {dw + first * width, Type::kF32}, begin > 0, round);
     }
     std::vector<float> buffer(width);
     for (int64_t r = 0; r < count; r++) Add(Read(hidden, r * width, width, buffer.data()), TargetGradient(sums[r]), dw + ids[r] * width, 1, width);

@@ -4,6 +4,7 @@ import { type Op, runOp } from './define-op.js';
 import { scatterRows } from './embedding.js';
 import { times, timesTransposed } from './frozen-products.js';
 import { product } from './matmul.js';
+import { scaled } from './scaled.js';
 
 /** Logits that exist at a time: 16 Mi values are 64 MiB. */
 const LOGIT_VALUES = 16 * 1024 * 1024;
@@ -88,8 +89,8 @@ const op: Op<Inputs, Attributes> = {
     return [loss, dHidden.length > 0 ? tf.concat(dHidden, 0) : tf.zeros([0, width]), dWeight];
   },
   backward: (dy, [dHidden, dWeight]) => ({
-    h: () => tf.mul(dHidden!, dy),
-    weight: () => tf.mul(dWeight!, dy),
+    h: () => scaled(dHidden!, dy),
+    weight: () => scaled(dWeight!, dy),
   }),
 };
 
