@@ -1,4 +1,5 @@
 export { type AdapterLawOptions, describeAdapter } from './describe-adapter.js';
+export { type BackendLawOptions, describeBackend } from './describe-backend.js';
 export { describeOptimizer, type OptimizerLawOptions } from './describe-optimizer.js';
 export { describeSelector, type SelectorLawOptions } from './describe-selector.js';
 export { type ResumeTrial, type ResumeTrialOptions, resumeTrials } from './resume-trials.js';
