@@ -24,13 +24,27 @@ namespace {
 constexpr int64_t kTileRows = 8;
 constexpr int64_t kPanel = 48;
 
-// Rows of int8 with their scales: value (i, k) ≈ codes[i * stride + k] · scales[i].
+// A value beyond this many times the mean size of its row's is an outlier. Its code is 0, and its products are f32: with it in the range,
+// the codes of the others would be coarse (LLM.int8(), arXiv 2208.07339, does it by columns). Of normally distributed values,
+// one in ten million is.
+constexpr float kOutlier = 7.5f;
+
+struct Outlier {
+  int32_t at;
+  float value;
+};
+
+// Rows of int8 with their scales: value (i, k) ≈ codes[i * stride + k] · scales[i], but for outliers.
 struct Rows {
   int8_t* codes;
   int64_t stride;
   float* scales;
   // 128 · the sum of a row's codes: the unit multiplies u8 by s8, so that weights go in as code + 128.
   int32_t* excess;
+  // Those of row i from outliers[i * capacity] on.
+  Outlier* outliers;
+  int32_t* outlier_counts;
+  int64_t capacity;
 };
 
 LFT_VNNI inline __mmask16 Mask(int64_t left) {
@@ -59,11 +73,30 @@ LFT_VNNI inline Part Load(const void* row, const float* factors, int64_t k, int6
   return part;
 }
 
-// Compared as bits, a NaN is larger than all numbers, and is not lost.
-LFT_VNNI inline __m512i Larger(__m512i largest, const Part& part) {
+// Adds a part to what says how large the values of a row are.
+LFT_VNNI inline void Measure(const Part& part, __m512i& largest, __m512& sum) {
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) largest = _mm512_max_epu32(largest, _mm512_castps_si512(_mm512_abs_ps(part.values[i])));
-  return largest;
+  for (int i = 0; i < 4; i++) {
+    __m512 size = _mm512_abs_ps(part.values[i]);
+    // Compared as bits, a NaN is larger than all numbers, and is not lost.
+    largest = _mm512_max_epu32(largest, _mm512_castps_si512(size));
+    sum = _mm512_add_ps(sum, size);
+  }
+}
+
+// Moves the values above the limit from a part that begins at k to the outliers.
+LFT_VNNI inline void TakeOutliers(Part& part, float limit, int64_t k, Outlier* outliers, int32_t& count) {
+  for (int i = 0; i < 4; i++) {
+    __mmask16 beyond = _mm512_cmp_ps_mask(_mm512_abs_ps(part.values[i]), _mm512_set1_ps(limit), _CMP_GT_OQ);
+    if (beyond == 0) continue;
+    alignas(64) float values[16];
+    _mm512_store_ps(values, part.values[i]);
+    part.values[i] = _mm512_mask_mov_ps(part.values[i], beyond, _mm512_setzero_ps());
+    for (unsigned left = beyond; left != 0; left &= left - 1) {
+      int lane = __builtin_ctz(left);
+      outliers[count++] = {static_cast<int32_t>(k + 16 * i + lane), values[lane]};
+    }
+  }
 }
 
 LFT_VNNI inline __m512i Codes(const Part& part, __m512 inverse) {
@@ -77,29 +110,31 @@ LFT_VNNI inline __m512i Codes(const Part& part, __m512 inverse) {
 
 template <Type kType, bool kScaled>
 LFT_VNNI void QuantiseRow(const void* row, int64_t width, const float* factors, const Rows& out, int64_t i) {
-  int64_t whole = width / 64 * 64;
   __m512i largest = _mm512_setzero_si512();
-  for (int64_t k = 0; k < whole; k += 64) largest = Larger(largest, Load<kType, kScaled>(row, factors, k, 64));
-  if (whole < width) largest = Larger(largest, Load<kType, kScaled>(row, factors, whole, width - whole));
+  __m512 sizes = _mm512_setzero_ps();
+  for (int64_t k = 0; k < width; k += 64) Measure(Load<kType, kScaled>(row, factors, k, width - k), largest, sizes);
   uint32_t bits = _mm512_reduce_max_epu32(largest);
   float absmax;
   std::memcpy(&absmax, &bits, 4);
-  out.scales[i] = std::isfinite(absmax) ? absmax / 127 : std::numeric_limits<float>::quiet_NaN();
+  float limit = absmax;
   // The inverse of a smaller one would be infinite.
-  __m512 inverse = _mm512_set1_ps(absmax < 1e-30f ? 0 : 127 / absmax);
+  bool zeros = absmax < 1e-30f;
+  if (!zeros) limit = std::min(limit, kOutlier * (_mm512_reduce_add_ps(sizes) / static_cast<float>(width)));
+  bool outliers = limit < absmax;
+  out.scales[i] = std::isfinite(absmax) ? limit / 127 : std::numeric_limits<float>::quiet_NaN();
+  __m512 inverse = _mm512_set1_ps(zeros ? 0 : 127 / limit);
   int8_t* codes = out.codes + i * out.stride;
   const __m512i one = _mm512_set1_epi8(1);
   __m512i sum = _mm512_setzero_si512();
-  for (int64_t k = 0; k < whole; k += 64) {
-    __m512i part = Codes(Load<kType, kScaled>(row, factors, k, 64), inverse);
-    sum = _mm512_dpbusd_epi32(sum, one, part);
-    _mm512_store_si512(codes + k, part);
+  int32_t count = 0;
+  for (int64_t k = 0; k < width; k += 64) {
+    Part part = Load<kType, kScaled>(row, factors, k, width - k);
+    if (outliers) TakeOutliers(part, limit, k, out.outliers + i * out.capacity, count);
+    __m512i packed = Codes(part, inverse);
+    sum = _mm512_dpbusd_epi32(sum, one, packed);
+    _mm512_store_si512(codes + k, packed);
   }
-  if (whole < width) {
-    __m512i part = Codes(Load<kType, kScaled>(row, factors, whole, width - whole), inverse);
-    sum = _mm512_dpbusd_epi32(sum, one, part);
-    _mm512_store_si512(codes + whole, part);
-  }
+  out.outlier_counts[i] = count;
   out.excess[i] = 128 * _mm512_reduce_add_epi32(sum);
 }
 
@@ -107,9 +142,12 @@ LFT_VNNI void QuantiseRow(const void* row, int64_t width, const float* factors, 
 Rows Quantise(const Values& x, int64_t count, int64_t width, const float* factors) {
   // An odd number of lines: rows at a distance of a power of two would fall on each other in the cache.
   int64_t stride = ((width + 63) / 64 | 1) * 64;
-  auto* memory = static_cast<char*>(Scratch(8, count * (stride + 8)));
+  // No more values than this can be so far above the mean.
+  int64_t capacity = static_cast<int64_t>(static_cast<float>(width) / kOutlier) + 1;
+  auto* memory = static_cast<char*>(Scratch(8, count * (stride + 12 + capacity * static_cast<int64_t>(sizeof(Outlier)))));
   auto* scales = reinterpret_cast<float*>(memory + count * stride);
-  Rows rows{reinterpret_cast<int8_t*>(memory), stride, scales, reinterpret_cast<int32_t*>(scales + count)};
+  auto* excess = reinterpret_cast<int32_t*>(scales + count);
+  Rows rows{reinterpret_cast<int8_t*>(memory), stride, scales, excess, reinterpret_cast<Outlier*>(excess + 2 * count), excess + count, capacity};
   bool f32 = x.type == Type::kF32;
   auto* quantise = factors == nullptr ? f32 ? QuantiseRow<Type::kF32, false> : QuantiseRow<Type::kBf16, false>
                                       : f32 ? QuantiseRow<Type::kF32, true> : QuantiseRow<Type::kBf16, true>;
@@ -211,14 +249,37 @@ LFT_VNNI inline void StoreBf16(uint16_t* y, __mmask16 mask, __m512 value) {
   _mm256_mask_storeu_epi16(y, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
 }
 
-LFT_VNNI inline void Store(__m512i sum, const Rows& x, int64_t row, const Target& to, int64_t r, int64_t c) {
+LFT_VNNI inline void Store(__m512 value, const Target& to, int64_t r, int64_t c) {
   __mmask16 mask = Mask(to.columns - c);
-  __m512 scale = _mm512_set1_ps(x.scales[row]);
-  if (to.scales != nullptr) scale = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(mask, to.scales + c));
-  __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(x.excess[row]))), scale);
+  if (to.scales != nullptr) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, to.scales + c));
   int64_t at = to.at + r * to.stride + c;
   if (to.y.type == Type::kF32) _mm512_mask_storeu_ps(static_cast<float*>(to.y.data) + at, mask, value);
   else StoreBf16(static_cast<uint16_t*>(to.y.data) + at, mask, value);
+}
+
+// Row r of a tile, which is row `row` of x: the sums of its codes and the products of its outliers.
+LFT_VNNI void WriteRow(__m512i first, __m512i second, __m512i third, const Rows& x, int64_t row, const uint8_t* panel, const Target& to,
+                       int64_t r) {
+  const __m512i sums[3] = {first, second, third};
+  __m512i excess = _mm512_set1_epi32(x.excess[row]);
+  __m512 scale = _mm512_set1_ps(x.scales[row]);
+  __m512 values[3];
+#pragma GCC unroll 3
+  for (int i = 0; i < 3; i++) values[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums[i], excess)), scale);
+  const Outlier* outliers = x.outliers + row * x.capacity;
+  for (int32_t o = 0; o < x.outlier_counts[row]; o++) {
+    auto [at, value] = outliers[o];
+    const uint8_t* quad = panel + at / 4 * 4 * kPanel;
+    __m128i shift = _mm_cvtsi32_si128(at % 4 * 8);
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+      __m512i code = _mm512_and_si512(_mm512_srl_epi32(_mm512_load_si512(quad + 64 * i), shift), _mm512_set1_epi32(255));
+      __m512 w = _mm512_cvtepi32_ps(_mm512_sub_epi32(code, _mm512_set1_epi32(128)));
+      values[i] = _mm512_fmadd_ps(w, _mm512_set1_ps(value), values[i]);
+    }
+  }
+#pragma GCC unroll 3
+  for (int i = 0; i < 3; i++) Store(values[i], to, r, 16 * i);
 }
 
 // In place, as an instruction of its own: GCC copies the sums of the intrinsic around the loop.
@@ -243,18 +304,16 @@ struct Sums {
     AddProducts(second, w1, x);
     AddProducts(third, w2, x);
   }
-  LFT_VNNI inline void Write(const Rows& x, int64_t row, const Target& to) const {
-    before.Write(x, row, to);
-    Store(first, x, row + R - 1, to, R - 1, 0);
-    Store(second, x, row + R - 1, to, R - 1, 16);
-    Store(third, x, row + R - 1, to, R - 1, 32);
+  LFT_VNNI inline void Write(const Rows& x, int64_t row, const uint8_t* panel, const Target& to) const {
+    before.Write(x, row, panel, to);
+    WriteRow(first, second, third, x, row + R - 1, panel, to, R - 1);
   }
 };
 template <>
 struct Sums<0> {
   void Clear() {}
   void Add(const int8_t*, int64_t, __m512i, __m512i, __m512i) {}
-  void Write(const Rows&, int64_t, const Target&) const {}
+  void Write(const Rows&, int64_t, const uint8_t*, const Target&) const {}
 };
 
 template <int R>
@@ -262,12 +321,13 @@ LFT_VNNI void TileProduct(const Rows& x, int64_t row, const uint8_t* panel, int6
   Sums<R> sums;
   sums.Clear();
   const int8_t* codes = x.codes + row * x.stride;
+  const uint8_t* next = panel;
   for (int64_t q = 0; q < quads; q++) {
-    sums.Add(codes, x.stride, _mm512_load_si512(panel), _mm512_load_si512(panel + 64), _mm512_load_si512(panel + 128));
+    sums.Add(codes, x.stride, _mm512_load_si512(next), _mm512_load_si512(next + 64), _mm512_load_si512(next + 128));
     codes += 4;
-    panel += 4 * kPanel;
+    next += 4 * kPanel;
   }
-  sums.Write(x, row, to);
+  sums.Write(x, row, panel, to);
 }
 
 using Product = void (*)(const Rows&, int64_t, const uint8_t*, int64_t, const Target&);
@@ -295,40 +355,8 @@ void RangeProduct(const Rows& x, const Source& w, const Values& y, int64_t strid
   }
 }
 
-// Up to this many rows a weight is read once, as it lies, and copying it would take longer than the products.
-constexpr int64_t kFewRows = 4;
-
-// The same for few rows and a weight whose columns lie down: 16 columns are dot products of rows as they lie.
-LFT_VNNI void FewRows(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales) {
-  const __m512i excess = _mm512_set1_epi8(static_cast<char>(128));
-  int64_t blocks = (columns + 15) / 16;
-#pragma omp parallel for schedule(static) if (columns * w.inner > (1 << 17))
-  for (int64_t block = 0; block < blocks; block++) {
-    int64_t n = 16 * block, width = std::min<int64_t>(16, columns - n);
-    for (int64_t r = 0; r < count; r++) {
-      const int8_t* codes = x.codes + r * x.stride;
-      __m512i sums[16] = {};
-      for (int64_t c = 0; c < width; c++) {
-        const int8_t* column = w.data + (n + c) * w.stride;
-        __m512i sum = _mm512_setzero_si512();
-        for (int64_t k = 0; k < w.inner; k += 64) {
-          int64_t left = w.inner - k;
-          __mmask64 mask = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
-          AddProducts(sum, _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, column + k), excess), _mm512_load_si512(codes + k));
-        }
-        sums[c] = sum;
-      }
-      Transpose16(sums);
-      __m512i total = sums[0];
-      for (int i = 1; i < 16; i++) total = _mm512_add_epi32(total, sums[i]);
-      Store(total, x, r, {y, r * columns + n, columns, width, scales == nullptr ? nullptr : scales + n}, 0, 0);
-    }
-  }
-}
-
 // y [count, columns] = x·w, each column times its scale where there are some.
 void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales) {
-  if (count <= kFewRows && w.down) return FewRows(x, count, w, columns, y, scales);
   int64_t panels = (columns + kPanel - 1) / kPanel;
   int64_t threads = count * columns * w.inner < (int64_t{1} << 20) ? 1 : omp_get_max_threads();
   int64_t bytes = (w.inner + 3) / 4 * 4 * kPanel;

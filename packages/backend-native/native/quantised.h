@@ -30,8 +30,9 @@ struct Nf4Matrix {
 // (whose bf16 is faster), and sums that fit 32 bits.
 bool TakesInt8Product(int64_t rows, int64_t columns);
 
-// y [count, w.rows] = x·Wᵀ, for x [count, w.columns]. Rows of x are rounded to int8, each with a scale of its own (absmax / 127); products
-// are int8, sums int32 and exact, the scales act in f32. A row with a value that is not finite gives no finite value.
+// y [count, w.rows] = x·Wᵀ, for x [count, w.columns]. Rows of x are rounded to int8, each with a scale of its own, but for values beyond
+// 7.5 times the mean size of their row's: these stay as they are. Products are int8, sums int32 and exact, the scales and the products of
+// outliers f32. A row with a value that is not finite gives no finite value.
 void Int8Product(const Values& x, const Int8Matrix& w, const Values& y, int64_t count);
 
 // dx [count, w.columns] = dy·W, for dy [count, w.rows]: rows of dy∘scales are rounded, as above (SwitchBack, arXiv 2304.13013).
