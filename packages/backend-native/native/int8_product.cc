@@ -25,9 +25,8 @@ constexpr int64_t kTileRows = 8;
 constexpr int64_t kPanel = 48;
 
 // A value beyond this many times the mean size of its row's is an outlier. Its code is 0, and its products are f32: with it in the range,
-// the codes of the others would be coarse (LLM.int8(), arXiv 2208.07339, does it by columns). Of normally distributed values,
-// one in ten million is.
-constexpr float kOutlier = 7.5f;
+// the codes of the others would be coarse (LLM.int8(), arXiv 2208.07339, does it by columns). Normally distributed values have none.
+constexpr float kOutlier = 12;
 
 struct Outlier {
   int32_t at;

@@ -31,7 +31,7 @@ struct Nf4Matrix {
 bool TakesInt8Product(int64_t rows, int64_t columns);
 
 // y [count, w.rows] = x·Wᵀ, for x [count, w.columns]. Rows of x are rounded to int8, each with a scale of its own, but for values beyond
-// 7.5 times the mean size of their row's: these stay as they are. Products are int8, sums int32 and exact, the scales and the products of
+// 12 times the mean size of their row's: these stay as they are. Products are int8, sums int32 and exact, the scales and the products of
 // outliers f32. A row with a value that is not finite gives no finite value.
 void Int8Product(const Values& x, const Int8Matrix& w, const Values& y, int64_t count);
 

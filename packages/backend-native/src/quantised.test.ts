@@ -58,7 +58,7 @@ const size = (value: number) => (value < 0 ? -value : value);
 
 /**
  * How y differs from x·Wᵀ, in units of what rounding the rows of x to 8 bits may change: half a step of the row by the sizes of W's values.
- * The steps reach to 7.5 times the mean size of the row's values; what is beyond is not rounded.
+ * The steps reach to 12 times the mean size of the row's values; what is beyond is not rounded.
  * @param x [rows, inner] @param w [outer, inner] @returns the largest, and the root of the mean square
  */
 function errors(y: Float32Array, x: Float32Array, w: Float32Array, inner: number): [largest: number, typical: number] {
@@ -74,7 +74,7 @@ function errors(y: Float32Array, x: Float32Array, w: Float32Array, inner: number
       sum += size(a);
       if (size(a) > most) most = size(a);
     }
-    most = Math.min(most, (7.5 * sum) / inner);
+    most = Math.min(most, (12 * sum) / inner);
     // The result itself is rounded to bf16.
     const error = Math.max(0, size(y[n]! - product) - 2 ** -9 * size(product)) / ((most / 127 / 2) * sizes);
     largest = Math.max(largest, error);
