@@ -39,12 +39,11 @@ export async function compare(args) {
   const fits = (setting) =>
     !interrupted &&
     (!options.quick || minutes() < (setting === 'bf16-compile' ? QUICK_MINUTES_COMPILE : QUICK_MINUTES));
-  for (const one of cases) {
-    const folder = await modelFolder(one.shape, cache);
-    const settings = caseSettings(one, options, folder, writeTokens(cache, SHAPES[one.shape].vocabulary));
-    // The sides in turn, twice where a run is short, so that a machine that gets slower or faster does it to both.
-    const rounds = one.shape === '15M' && (!options.quick || one.method === 'lora-qv') ? 2 : 1;
-    for (let round = 0; round < rounds; round++) {
+  // All in turn, and again from the start: a machine that gets slower or faster does it to all of them.
+  for (let round = 0; round < options.rounds; round++) {
+    for (const one of cases) {
+      const folder = await modelFolder(one.shape, cache);
+      const settings = caseSettings(one, options, folder, writeTokens(cache, SHAPES[one.shape].vocabulary));
       const sides = [
         ...options.backend.map((name) => ['ours', name]),
         ...(python ? one.settings : []).map((name) => ['theirs', name]),
@@ -52,13 +51,8 @@ export async function compare(args) {
       for (const [side, setting] of sides) {
         const key = runKey(one, side, setting);
         const before = runs.get(key) ?? [];
-        // bf16 runs also serve int8, and what failed or takes the compiler minutes is not run again.
-        if (
-          before.length > round ||
-          before.some((run) => run.failed) ||
-          (setting === 'bf16-compile' && before.length > 0)
-        )
-          continue;
+        // bf16 runs also serve int8, and what failed is not run again.
+        if (before.length > round || before.some((run) => run.failed)) continue;
         if (!fits(setting)) {
           if (before.length === 0) left.push(`${one.name} (${setting})`);
           continue;
@@ -136,6 +130,7 @@ function parse(args) {
     .option('--model <folder>', 'real model for the job of a user: a Hugging Face folder (with --data)')
     .option('--data <file>', 'rows with instruction, input and output (JSONL)')
     .option('--steps <number>', 'steps of that job', Number, 200)
+    .option('--rounds <number>', 'how often everything is measured, all in turn', Number, 1)
     .option('--profile', "where a step's time goes, op by op")
     .option('--no-pytorch', 'this library alone')
     .option('--out <file>', 'where the report goes; default: bench/RESULTS.md, and nowhere with --only');
@@ -148,7 +143,10 @@ function parse(args) {
     );
   }
   if ((options.model === undefined) !== (options.data === undefined)) program.error('--model and --data go together');
-  if (!(Number.isInteger(options.steps) && options.steps > 0)) program.error('--steps takes a whole number above 0');
+  for (const name of ['steps', 'rounds']) {
+    if (!(Number.isInteger(options[name]) && options[name] > 0))
+      program.error(`--${name} takes a whole number above 0`);
+  }
   return options;
 }
 
