@@ -1,17 +1,19 @@
 #include "memory.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <new>
-#include <unordered_map>
 #include <vector>
 
 namespace lft {
 namespace {
 
 constexpr size_t kAlignment = 64;
-// Pooled memory above this goes back to the system at once.
-constexpr size_t kLargestPool = size_t{1} << 30;
+// How many times as large as asked for a pooled block may be. Steps of unequal length ask for unequal sizes: the blocks of a longer one
+// serve a shorter one.
+constexpr size_t kLargestWaste = 4;
 
 struct Header {
   size_t bytes;
@@ -19,7 +21,7 @@ struct Header {
 static_assert(sizeof(Header) <= kAlignment);
 
 // Tensors never cross JavaScript threads, so each thread (a worker) has a pool of its own, which ends with it.
-struct Pool : std::unordered_map<size_t, std::vector<Header*>> {
+struct Pool : std::map<size_t, std::vector<Header*>> {
   ~Pool() {
     for (auto& [size, blocks] : *this)
       for (Header* header : blocks) std::free(header);
@@ -28,6 +30,8 @@ struct Pool : std::unordered_map<size_t, std::vector<Header*>> {
 thread_local Pool pool;
 thread_local size_t in_use = 0;
 thread_local size_t pooled = 0;
+// The most that was in use at a time: all that is held stays below it, as far as pooled blocks can be given back.
+thread_local size_t most_in_use = 0;
 
 // Eight classes between powers of two: at most an eighth is wasted.
 size_t SizeClass(size_t bytes) {
@@ -46,24 +50,51 @@ thread_local Slot slots[16];
 
 }  // namespace
 
+// The smallest pooled block that is large enough and not too large.
+static Header* Take(size_t size) {
+  for (auto entry = pool.lower_bound(size); entry != pool.end() && entry->first <= kLargestWaste * size; ++entry) {
+    auto& blocks = entry->second;
+    if (blocks.empty()) continue;
+    Header* header = blocks.back();
+    blocks.pop_back();
+    pooled -= header->bytes;
+    return header;
+  }
+  return nullptr;
+}
+
+// Gives pooled blocks back until `bytes` are: those that were too small for `size` first, the largest of them before the others.
+static void GiveBack(size_t bytes, size_t size) {
+  size_t enough = pooled > bytes ? pooled - bytes : 0;
+  auto above = pool.lower_bound(size);
+  auto free = [&](std::vector<Header*>& blocks) {
+    for (; !blocks.empty() && pooled > enough; blocks.pop_back()) {
+      pooled -= blocks.back()->bytes;
+      std::free(blocks.back());
+    }
+  };
+  for (auto entry = above; entry != pool.begin() && pooled > enough;) free((--entry)->second);
+  for (auto entry = above; entry != pool.end() && pooled > enough; ++entry) free(entry->second);
+}
+
+static Header* New(size_t size) { return static_cast<Header*>(std::aligned_alloc(kAlignment, (kAlignment + size + 63) / 64 * 64)); }
+
 void* Allocate(size_t bytes) {
   size_t size = SizeClass(bytes);
-  auto& free = pool[size];
-  Header* header;
-  if (!free.empty()) {
-    header = free.back();
-    free.pop_back();
-    pooled -= size;
-  } else {
-    header = static_cast<Header*>(std::aligned_alloc(kAlignment, (kAlignment + size + 63) / 64 * 64));
+  Header* header = Take(size);
+  if (header == nullptr) {
+    size_t held = in_use + pooled + size;
+    if (held > most_in_use) GiveBack(held - most_in_use, size);
+    header = New(size);
     if (header == nullptr && pooled > 0) {
       Trim();
-      header = static_cast<Header*>(std::aligned_alloc(kAlignment, (kAlignment + size + 63) / 64 * 64));
+      header = New(size);
     }
     if (header == nullptr) return nullptr;
     header->bytes = size;
   }
-  in_use += size;
+  in_use += header->bytes;
+  most_in_use = std::max(most_in_use, in_use);
   return reinterpret_cast<char*>(header) + kAlignment;
 }
 
@@ -71,10 +102,6 @@ void Free(void* block) {
   if (block == nullptr) return;
   auto* header = reinterpret_cast<Header*>(static_cast<char*>(block) - kAlignment);
   in_use -= header->bytes;
-  if (pooled + header->bytes > kLargestPool) {
-    std::free(header);
-    return;
-  }
   pool[header->bytes].push_back(header);
   pooled += header->bytes;
 }

@@ -3,8 +3,8 @@
 
 namespace lft {
 
-// Tensor memory: 64-byte aligned blocks, rounded up to size classes and kept for the next tensor of the class, since a training step
-// asks for the same sizes again and again.
+// Tensor memory: 64-byte aligned blocks, rounded up to size classes and kept for the next tensor of about that size, since training steps
+// ask for the same sizes again and again. No more is held than was in use at a time.
 
 // Returns nullptr when the system has no memory left.
 void* Allocate(size_t bytes);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AdaptedModel, generate, type KeyValueCache, keyedRandom, loadModel } from '@lft/core';
 import { lora } from '@lft/lora';
+import { tinyModel } from '@lft/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { nativeProblem, useNative } from './index.js';
 import type { NativeBackend } from './native-backend.js';
@@ -50,10 +51,13 @@ const problem = nativeProblem();
     await base.dispose();
   });
 
-  test.each(['f32', 'bf16', 'int8'] as const)(
+  test.each(['f32', 'bf16', 'int8', 'nf4'] as const)(
     '%s: a block in one piece gives the bits of its operations',
     async (weights) => {
-      const base = await loadModel(FOLDER, { weights });
+      // nf4's products take rows of whole blocks.
+      const even =
+        weights === 'nf4' ? await tinyModel({ width: 64, inner: 128, heads: 4, contextLength: 256 }) : undefined;
+      const base = await loadModel(even?.folder ?? FOLDER, { weights });
       const decodeBlock = jest.spyOn((tf.backend() as NativeBackend).addon, 'decodeBlock');
       const pass = new AdaptedModel(base).forward();
       const draws = (tokens: number) => {
@@ -104,6 +108,7 @@ const problem = nativeProblem();
       expect(decodeBlock).toHaveBeenCalledTimes(2);
       decodeBlock.mockRestore();
       await base.dispose();
+      await even?.dispose();
     },
   );
 
