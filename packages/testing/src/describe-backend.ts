@@ -1,18 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import {
-  AdaptedModel,
-  type Adapter,
-  adamw,
-  type CausalModel,
-  type DataSource,
-  fineTune,
-  full,
-  type LayerSelector,
-  loadModel,
-  Parameter,
-} from '@lft/core';
+import { AdaptedModel, type Adapter, adamw, type CausalModel, fineTune, full, loadModel, Parameter } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { gradientNormWatcher, unpaddedRows } from './reference-rows.js';
 
 export interface BackendLawOptions {
   /** The folder of the reference values: `fixtures` of this project's repository. */
@@ -97,10 +87,10 @@ export function describeBackend(
         'recompute %s: gradient norms and 5 steps of AdamW to 1e-4 relative',
         async (recompute) => {
           const before = tf.memory().numTensors;
-          const { selector, norms } = watcher();
+          const { selector, norms } = gradientNormWatcher();
           const run = await fineTune({
             model: base,
-            data: dataOf(fixture),
+            data: unpaddedRows(fixture),
             adapter: await adapter(),
             selector,
             optimizer: adamw({ learningRate: 1e-3, weightDecay: 0.01 }),
@@ -126,40 +116,6 @@ export function describeBackend(
 
 /** PEFT's names in memory carry its prefix and the name of the adapter. */
 const nameInPeft = (id: string) => `base_model.model.${id.replace(/\.weight$/, '.default.weight')}`;
-
-/** Both rows without their padding. */
-function dataOf({ input_ids, labels, attention_mask }: Fixture): DataSource {
-  const train = input_ids.map((row, r) => {
-    const length = attention_mask[r]!.lastIndexOf(1) + 1;
-    return { ids: Int32Array.from(row.slice(0, length)), labels: Int32Array.from(labels[r]!.slice(0, length)) };
-  });
-  return {
-    options: {},
-    prepare: async () => ({ train, validation: [], fingerprint: 'fixture', description: 'two rows' }),
-  };
-}
-
-/** Trains everything, and keeps the norm of every parameter's gradient in the first step. */
-function watcher(): { selector: LayerSelector; norms: Map<string, number> } {
-  const norms = new Map<string, number>();
-  let all: ReadonlySet<string> = new Set();
-  const selector: LayerSelector = {
-    name: 'watcher',
-    options: {},
-    granularity: 'matrix',
-    setup({ units }) {
-      all = new Set(units.map(({ id }) => id));
-    },
-    select: () => all,
-    observe({ step, gradientNorms }) {
-      if (step === 0) for (const [id, norm] of gradientNorms) norms.set(id, norm);
-    },
-    importance: () => undefined,
-    state: () => null,
-    restore() {},
-  };
-  return { selector, norms };
-}
 
 function largestDifference(fixture: Fixture, model: AdaptedModel, expected: Logits): number {
   const segments = Int32Array.from(fixture.attention_mask.flat(), (bit) => bit - 1);

@@ -2,6 +2,7 @@ export { type AdapterLawOptions, describeAdapter } from './describe-adapter.js';
 export { type BackendLawOptions, describeBackend } from './describe-backend.js';
 export { describeOptimizer, type OptimizerLawOptions } from './describe-optimizer.js';
 export { describeSelector, type SelectorLawOptions } from './describe-selector.js';
+export { gradientNormWatcher, type ReferenceRows, unpaddedRows } from './reference-rows.js';
 export { type ResumeTrial, type ResumeTrialOptions, resumeTrials } from './resume-trials.js';
 export { runRecord } from './run-record.js';
 export { sublayerAdapter } from './sublayer-adapter.js';

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { adamw, fineTune, full, generate, loadModel, useBackend } from '@lft/core';
 import { loadLora } from '@lft/lora';
+import { gradientNormWatcher, unpaddedRows } from '@lft/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { describeWebGpu, useWebGpu } from '../../dist/index.js';
 
@@ -16,35 +17,13 @@ const fixture = JSON.parse(readFileSync(path.join(fixtures, name, 'fixture.json'
 
 await (backend === 'webgpu' ? useWebGpu() : useBackend(backend));
 const model = await loadModel(path.join(fixtures, fixture.base ?? name));
-const train = fixture.input_ids.map((row, r) => {
-  const length = fixture.attention_mask[r].lastIndexOf(1) + 1;
-  return { ids: Int32Array.from(row.slice(0, length)), labels: Int32Array.from(fixture.labels[r].slice(0, length)) };
-});
-const norms = {};
+const { selector, norms } = gradientNormWatcher();
 const live = [];
-let all;
 const run = await fineTune({
   model,
-  data: {
-    options: {},
-    prepare: async () => ({ train, validation: [], fingerprint: 'fixture', description: 'two rows' }),
-  },
+  data: unpaddedRows(fixture),
   adapter: fixture.base ? await loadLora(path.join(fixtures, name)) : full(),
-  selector: {
-    name: 'watcher',
-    options: {},
-    granularity: 'matrix',
-    setup({ units }) {
-      all = new Set(units.map(({ id }) => id));
-    },
-    select: () => all,
-    observe({ step, gradientNorms }) {
-      if (step === 0) Object.assign(norms, Object.fromEntries(gradientNorms));
-    },
-    importance: () => undefined,
-    state: () => null,
-    restore() {},
-  },
+  selector,
   optimizer: adamw({ learningRate: 1e-3, weightDecay: 0.01 }),
   schedule: 'constant',
   clipNorm: 0,
@@ -59,4 +38,4 @@ const tokens = await generate(run.model, fixture.input_ids[0].slice(0, 4), { max
 const device = backend === 'webgpu' ? describeWebGpu() : backend;
 run.dispose();
 await model.dispose();
-console.log(JSON.stringify({ device, losses, norms, live, tokens: Array.from(tokens) }));
+console.log(JSON.stringify({ device, losses, norms: Object.fromEntries(norms), live, tokens: Array.from(tokens) }));
