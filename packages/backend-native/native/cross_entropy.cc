@@ -11,8 +11,8 @@
 namespace lft {
 namespace {
 
-// Exponentials that are kept for the weight's gradient at a time, in values: 32 MiB of bf16. Without it a block's are enough.
-constexpr int64_t kKept = int64_t{16} << 20;
+// Exponentials that are kept for the weight's gradient at a time, in values: 64 MiB of bf16. Without it a block's are enough.
+constexpr int64_t kKept = int64_t{32} << 20;
 // Rows of h, and rows of the weight, that are multiplied at a time: their logits stay in the cache until they are exponentials.
 constexpr int64_t kRows = 1024;
 constexpr int64_t kBlock = 512;
@@ -150,13 +150,16 @@ double LinearCrossEntropy(const Values& h, const Matrix& weight, const int32_t* 
       Add(Read(words, ids[r] * width, width, buffer.data()), TargetGradient(sums[r]), dh + (begin + r) * width, static_cast<float>(1 / sums[r].total), width);
     }
     if (!keeps) continue;
-    // dW_v = Σ_n p_nv·h_n, with the factor that makes a block's exponentials probabilities at h.
+    // dW_v = Σ_n p_nv·h_n, with the factor that makes a block's exponentials probabilities at h. From the last block on, where a row's maximum
+    // is its final one: few rows have another factor than in the block behind.
     Values scaled{logits, type == Type::kBf16 ? type : h.type}, hidden{const_cast<void*>(x.data), x.type};
-    for (int64_t b = 0; b < blocks; b++) {
+    for (int64_t b = blocks - 1; b >= 0; b--) {
       int64_t first = b * kBlock, n = std::min(kBlock, vocabulary - first);
 #pragma omp parallel for schedule(static)
       for (int64_t r = 0; r < count; r++) {
-        ScaleRow(hidden, static_cast<float>(std::exp(static_cast<double>(maxima[r * blocks + b]) - sums[r].max) / sums[r].total), scaled, r * width, width);
+        float max = maxima[r * blocks + b];
+        if (b + 1 < blocks && max == maxima[r * blocks + b + 1]) continue;
+        ScaleRow(hidden, static_cast<float>(std::exp(static_cast<double>(max) - sums[r].max) / sums[r].total), scaled, r * width, width);
       }
       Matrix taken{static_cast<char*>(exponentials.data) + at(b) * BytesOf(type), type, count, n, n, 1};
       Matmul(taken.Transposed(), {scaled.data, scaled.type, count, width, width, 1}, {dw + first * width, Type::kF32}, begin > 0, round);
