@@ -27,14 +27,16 @@ const { format } = model.weight(model.sites.find(({ kind }) => kind === 'linear'
 // A format that this build does not know must not pass for another.
 if (format !== weights) throw new Error(`no ${weights} weights in this build: they were held as ${format}`);
 
+const trained = process.env.LFT_TRAINED ?? (weights === 'bf16' && settings.backend === 'native' ? 'bf16' : 'f32');
 const everyLinear = () => ({ adapter: lora({ rank: RANK, alpha: 2 * RANK, targets: 'all-linear' }) });
 const METHODS = {
   'lora-qv': () => ({ adapter: lora({ rank: RANK, alpha: 2 * RANK, targets: ['q_proj', 'v_proj'] }) }),
   'lora-all': everyLinear,
-  full: () => ({ adapter: full() }),
+  // As in PyTorch's settings, of which one keeps f32 weights and states (autocast) and one bf16.
+  full: () => ({ adapter: full({ weights: trained }) }),
   async lisa() {
     const { lisa } = await importPackage('@lft/lisa');
-    return { adapter: full(), selector: lisa({ active: LISA_ACTIVE, interval }) };
+    return { adapter: full({ weights: trained }), selector: lisa({ active: LISA_ACTIVE, interval }) };
   },
   ist: () => ({ ...everyLinear(), selector: ist({ active: IST_SHARE, interval, examples: batch }) }),
 };

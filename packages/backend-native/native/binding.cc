@@ -19,6 +19,7 @@
 #include "matmul.h"
 #include "memory.h"
 #include "quantised.h"
+#include "split.h"
 #include "vector_products.h"
 
 namespace {
@@ -248,6 +249,23 @@ napi_value Fill(Call& c) {
   for (int64_t i = 0; i < count; i++) x[i] = value;
   return nullptr;
 }
+// clear(x, bytes): zeros
+napi_value Clear(Call& c) {
+  auto* x = c.Data<char>(0);
+  int64_t bytes = c.Int(1);
+  lft::Split(bytes, 1, [&](int64_t begin, int64_t end) { std::memset(x + begin, 0, end - begin); });
+  return nullptr;
+}
+// forgetPages(data)
+napi_value ForgetPagesOp(Call& c) {
+  lft::ForgetPages(c.Data<void>(0), c.Bytes(0));
+  return nullptr;
+}
+// narrow(x, y, count): f32 rounded to bf16
+napi_value Narrow(Call& c) {
+  lft::ToBf16(c.Data<float>(0), c.Data<uint16_t>(1), c.Int(2));
+  return nullptr;
+}
 // gather(table, ids, out, count, rowBytes): table f32, or bf16 widened
 napi_value Gather(Call& c) {
   const int32_t* ids = c.Data<int32_t>(1);
@@ -405,10 +423,11 @@ napi_value LinearCrossEntropyOp(Call& c) {
   Matrix weight{c.Data<void>(1), c.TypeOf(1), vocabulary, width, width, 1};
   return FromDouble(c.env_, lft::LinearCrossEntropy(c.Tensor(0), weight, c.Data<int32_t>(2), c.Data<float>(3), c.Data<float>(4), rows, c.Bool(8)));
 }
-// adamw(p, m, v, g, count, step, learningRate, weightDecay, beta1, beta2, epsilon, torch)
+// adamw(p, m, v, g, count, step, learningRate, weightDecay, beta1, beta2, epsilon, torch, seed)
 napi_value AdamWOp(Call& c) {
   lft::AdamW hyper{c.Number(8), c.Number(9), static_cast<float>(c.Number(10)), c.Bool(11)};
-  lft::AdamWStep(c.Data<float>(0), c.Data<float>(1), c.Data<float>(2), c.Data<float>(3), c.Int(4), c.Int(5), c.Number(6), c.Number(7), hyper);
+  lft::AdamWStep(c.Tensor(0), c.Tensor(1), c.Tensor(2), c.Data<float>(3), c.Int(4), c.Int(5), c.Number(6), c.Number(7),
+                 static_cast<uint32_t>(c.Int(12)), hyper);
   return nullptr;
 }
 // squaredNorm(x, count) → Σ x²
@@ -438,6 +457,9 @@ napi_value Init(napi_env env, napi_value exports) {
       {"permute", Guarded<PermuteOp>},
       {"copyRows", Guarded<CopyRows>},
       {"fill", Guarded<Fill>},
+      {"clear", Guarded<Clear>},
+      {"narrow", Guarded<Narrow>},
+      {"forgetPages", Guarded<ForgetPagesOp>},
       {"gather", Guarded<Gather>},
       {"scatterAdd", Guarded<ScatterAdd>},
       {"matmul", Guarded<MatmulOp>},

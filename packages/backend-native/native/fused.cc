@@ -6,29 +6,10 @@
 #include <vector>
 
 #include "memory.h"
+#include "split.h"
 #include "vector_math.h"
 
 namespace lft {
-
-// Splits [0, count) evenly over the threads: the same split for the same number of threads, so the same bits.
-template <typename Body>
-static void Split(int64_t count, int64_t cost, Body body) {
-  if (count * cost < 16384) return body(int64_t{0}, count);
-#pragma omp parallel
-  {
-    int64_t threads = omp_get_num_threads(), t = omp_get_thread_num();
-    int64_t begin = count * t / threads, end = count * (t + 1) / threads;
-    if (begin < end) body(begin, end);
-  }
-}
-
-// Splits [0, count) over the threads, and each thread's range into parts of at most kPart values.
-template <typename Body>
-static void SplitInParts(int64_t count, int64_t cost, Body body) {
-  Split(count, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i += kPart) body(i, std::min(kPart, end - i));
-  });
-}
 
 LFT_DISPATCH static float RmsNormRow(const float* x, const float* weight, float epsilon, float* y, int64_t width) {
   float sum = 0;
@@ -128,37 +109,6 @@ void SwigluGradients(const Values& dy, const Values& gate, const Values& up, con
     SwigluGradientPart(Read(dy, at, n, d), Read(gate, at, n, g), Read(up, at, n, u), to_gate, to_up, n);
     Write(dgate, at, n, to_gate);
     Write(dup, at, n, to_up);
-  });
-}
-
-LFT_DISPATCH static void AdamWRange(float* p, float* m, float* v, const float* g, int64_t begin, int64_t end, float b1, float b2,
-                                    float decay, float rate, float root_correction, float epsilon, bool torch) {
-  float c1 = 1.0f - b1, c2 = 1.0f - b2;
-  if (torch) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; i++) {
-      m[i] = b1 * m[i] + c1 * g[i];
-      v[i] = b2 * v[i] + c2 * g[i] * g[i];
-      p[i] = p[i] * decay - rate * m[i] / (std::sqrt(v[i]) * root_correction + epsilon);
-    }
-  } else {
-#pragma omp simd
-    for (int64_t i = begin; i < end; i++) {
-      m[i] = b1 * m[i] + c1 * g[i];
-      v[i] = b2 * v[i] + c2 * g[i] * g[i];
-      p[i] = (p[i] - rate * m[i] / (std::sqrt(v[i]) + epsilon)) * decay;
-    }
-  }
-}
-
-void AdamWStep(float* p, float* m, float* v, const float* g, int64_t count, int64_t step, double learning_rate, double weight_decay,
-               const AdamW& hyper) {
-  double c1 = 1 - std::pow(hyper.beta1, step), c2 = 1 - std::pow(hyper.beta2, step);
-  float decay = static_cast<float>(1 - learning_rate * weight_decay);
-  float rate = static_cast<float>(hyper.torch ? learning_rate / c1 : learning_rate * std::sqrt(c2) / c1);
-  float root = static_cast<float>(1 / std::sqrt(c2));
-  Split(count, 4, [&](int64_t b, int64_t e) {
-    AdamWRange(p, m, v, g, b, e, static_cast<float>(hyper.beta1), static_cast<float>(hyper.beta2), decay, rate, root, hyper.epsilon, hyper.torch);
   });
 }
 

@@ -43,8 +43,9 @@ struct AdamW {
   float epsilon;
   bool torch;
 };
-void AdamWStep(float* p, float* m, float* v, const float* g, int64_t count, int64_t step, double learning_rate, double weight_decay,
-               const AdamW& hyper);
+// What is held in bf16 is rounded stochastically, so that what is too small for its last bit is not lost but adds up; by `seed` and place.
+void AdamWStep(const Values& p, const Values& m, const Values& v, const float* g, int64_t count, int64_t step, double learning_rate,
+               double weight_decay, uint32_t seed, const AdamW& hyper);
 
 double SquaredNorm(const float* x, int64_t count);
 

@@ -94,6 +94,17 @@ void* MapFile(int file, uint64_t offset, size_t bytes, const std::string& path) 
   return static_cast<char*>(pages) + (offset - first);
 }
 
+void ForgetPages(const void* data, size_t bytes) {
+  std::lock_guard<std::mutex> lock(changes);
+  auto begin = reinterpret_cast<uintptr_t>(data), end = begin + bytes;
+  for (Entry* entry = entries; entry != nullptr; entry = entry->next) {
+    if (begin < entry->begin || end > entry->end) continue;
+    uintptr_t first = PageStart(begin - 1) + static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), last = PageStart(end);
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    return;
+  }
+}
+
 void UnmapFile(void* data) {
   std::lock_guard<std::mutex> lock(changes);
   uintptr_t begin = PageStart(reinterpret_cast<uintptr_t>(data));

@@ -11,6 +11,8 @@ namespace lft {
 // Throws std::runtime_error.
 void* MapFile(int file, uint64_t offset, size_t bytes, const std::string& path);
 void UnmapFile(void* data);
+// Gives back the memory of the whole pages of a range of a mapped file, until they are read again. Nothing for other memory.
+void ForgetPages(const void* data, size_t bytes);
 
 // EX_IOERR of sysexits.h.
 constexpr int kFileChanged = 74;

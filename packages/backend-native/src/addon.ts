@@ -30,6 +30,8 @@ export interface Addon {
   read(source: Pointer, bytes: number): ArrayBuffer;
   /** bf16 values as f32. */
   widen(x: Values, y: Pointer, count: number): void;
+  /** f32 values rounded to bf16. */
+  narrow(x: Pointer, y: Values, count: number): void;
   bytesInUse(): number;
   bytesPooled(): number;
   trim(): void;
@@ -37,6 +39,8 @@ export interface Addon {
   describe(): { readonly oneDnn: string; readonly isa: number };
   /** Bytes of an open file from `offset` on, where the system keeps them; unmapped when the buffer is collected. @throws Error LFT_NATIVE */
   mapFile(file: number, offset: number, bytes: number, path: string): ArrayBuffer;
+  /** Of a mapped file: this process holds the pages of these bytes no longer, until it reads them again. Nothing for other memory. */
+  forgetPages(data: NodeJS.TypedArray): void;
   setThreads(count: number): void;
   unary(op: number, x: Pointer, y: Pointer, count: number): void;
   binary(
@@ -60,6 +64,8 @@ export interface Addon {
     bytes: number,
   ): void;
   fill(x: Pointer, count: number, value: number): void;
+  /** Zeros. */
+  clear(x: Values, bytes: number): void;
   gather(table: Source, ids: Source, out: Pointer, count: number, width: number): void;
   scatterAdd(ids: Source, x: Pointer, out: Pointer, count: number, width: number): void;
   /** c [rows, columns] = a·b; with `bf16`, f32 operands are rounded for the matrix units. */
@@ -171,10 +177,11 @@ export interface Addon {
     width: number,
     bf16: number,
   ): number;
+  /** In place. What is held in bf16 is rounded stochastically, by the seed. */
   adamw(
-    p: Pointer,
-    m: Pointer,
-    v: Pointer,
+    p: Values,
+    m: Values,
+    v: Values,
     g: Pointer,
     count: number,
     step: number,
@@ -184,6 +191,7 @@ export interface Addon {
     beta2: number,
     epsilon: number,
     torch: number,
+    seed: number,
   ): void;
   squaredNorm(x: Pointer, count: number): number;
 }

@@ -36,6 +36,7 @@ const bytesOf = ({ dtype, format }: Pick<Block, 'dtype' | 'format'>): number => 
 export class NativeBackend extends tf.KernelBackend implements BackendCapabilities {
   readonly holdsBf16 = true;
   readonly skipsOtherDocuments = true;
+  readonly trainsBf16 = true;
   private readonly blocks: tf.DataStorage<Block>;
 
   /** @param precision `bf16` rounds the operands of every matrix product for the matrix units; sums stay f32 */
@@ -95,6 +96,21 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
       block.room = undefined;
     }
     return block.pointer;
+  }
+
+  /** For a kernel that changes x: its values, held in the given format from now on. */
+  holdAs(format: Format, x: tf.TensorInfo): Values {
+    const block = this.blocks.get(x.dataId);
+    if (format === 'f32') return this.pointer(x);
+    if (block.format === 'f32') {
+      const pointer = this.addon.alloc(Math.max(4, 2 * block.size));
+      this.addon.narrow(block.pointer, pointer + 1, block.size);
+      this.free(block);
+      block.pointer = pointer;
+      block.format = 'bf16';
+      block.room = undefined;
+    }
+    return this.values(x);
   }
 
   /** The values of x and those of `more` behind them. */

@@ -1,6 +1,6 @@
-import type { ops } from '@lft/core';
+import type { FrozenWeight, ops } from '@lft/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { AttentionShape, Pointer } from '../addon.js';
+import type { AttentionShape, Pointer, Values } from '../addon.js';
 import type { Format, NativeBackend } from '../native-backend.js';
 import type { Kernel } from './kernel.js';
 
@@ -137,11 +137,27 @@ export const fused: readonly Kernel[] = [
     },
   },
   {
+    // The values of x or of a frozen weight, or zeros, held in bf16.
+    name: 'LftHoldBf16',
+    run(backend, { x }: Partial<Tensors>, { shape, weight }: { shape: number[]; weight?: FrozenWeight }) {
+      const out = backend.output(shape, 'float32', 'bf16');
+      const [values, size] = [backend.values(out), tf.util.sizeFromShape(shape)];
+      if (weight) {
+        backend.addon.copy(values, weight.data as Uint16Array, 2 * size);
+        // It trains from now on, and what lies in the file is not read again.
+        backend.addon.forgetPages(weight.data as Uint16Array);
+      } else if (!x) backend.addon.clear(values, 2 * size);
+      else if (backend.format(x) === 'bf16') backend.addon.copy(values, backend.values(x), 2 * size);
+      else backend.addon.narrow(backend.pointer(x), values, size);
+      return out;
+    },
+  },
+  {
     name: 'LftEmbedding',
     run(backend, { table, ids }: Tensors) {
       const width = table!.shape[1]!;
       const out = backend.output([ids!.shape[0]!, width], 'float32');
-      backend.addon.gather(backend.pointer(table!), backend.pointer(ids!), backend.pointer(out), ids!.shape[0]!, width);
+      backend.addon.gather(backend.values(table!), backend.pointer(ids!), backend.pointer(out), ids!.shape[0]!, width);
       return out;
     },
   },
@@ -150,7 +166,7 @@ export const fused: readonly Kernel[] = [
     run(backend, { ids, x }: Tensors, { rows }: { rows: number }) {
       const width = x!.shape[1]!;
       const out = backend.output([rows, width], 'float32');
-      backend.addon.fill(backend.pointer(out), rows * width, 0);
+      backend.addon.clear(backend.pointer(out), 4 * rows * width);
       backend.addon.scatterAdd(backend.pointer(ids!), backend.pointer(x!), backend.pointer(out), ids!.shape[0]!, width);
       return out;
     },
@@ -167,11 +183,13 @@ export const fused: readonly Kernel[] = [
   {
     name: 'LftAdamWStep',
     run(backend, _inputs, { slots, hyper }: { slots: ops.AdamWSlot[]; hyper: ops.AdamWHyper }) {
-      for (const { parameter, m, v, gradient, step, learningRate, weightDecay } of slots) {
+      for (const { parameter, m, v, gradient, step, learningRate, weightDecay, roundingSeed } of slots) {
+        const format = roundingSeed === undefined ? 'f32' : 'bf16';
+        const [p, first, second] = [parameter, m, v].map((x) => backend.holdAs(format, x)) as [Values, Values, Values];
         backend.addon.adamw(
-          backend.pointer(parameter),
-          backend.pointer(m),
-          backend.pointer(v),
+          p,
+          first,
+          second,
           backend.pointer(gradient),
           parameter.size,
           step,
@@ -181,6 +199,7 @@ export const fused: readonly Kernel[] = [
           hyper.beta2,
           hyper.epsilon,
           Number(hyper.variant === 'torch'),
+          roundingSeed ?? 0,
         );
       }
       return [];

@@ -104,7 +104,7 @@ export const products: readonly Kernel[] = [
         );
       const sum = attributes.weight
         ? withMatrix(backend, attributes.weight, lossBy)
-        : lossBy(backend.pointer(inputs.weight!));
+        : lossBy(backend.values(inputs.weight!));
       const loss = backend.output([], 'float32');
       backend.addon.write(backend.pointer(loss), Float32Array.of(sum));
       return [loss, dh, dw];

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Adapter, Init } from '../contracts/adapter.js';
 import type { Delta, Gate } from '../contracts/delta.js';
 import type { ModuleSite } from '../contracts/module-site.js';
-import { Parameter } from '../contracts/parameter.js';
+import { type LazyValue, Parameter, type ParameterFormat } from '../contracts/parameter.js';
 import type { AdapterPlugin } from '../contracts/plugin.js';
 import { LftError } from '../errors/lft-error.js';
 import { nearestName } from '../errors/nearest-name.js';
@@ -15,18 +15,30 @@ export const fullOptions = z.object({
     .union([z.literal('all'), z.array(z.string())])
     .default('all')
     .describe("'all', or module names (`q_proj`, `embed_tokens`) or paths whose weights are trained"),
+  weights: z
+    .enum(['f32', 'bf16'])
+    .default('f32')
+    .describe(
+      'how matrices that train, and the moments of their optimizer, are held; bf16 takes half the memory, is rounded stochastically, and needs the native backend',
+    ),
 });
 
 export type FullOptions = z.input<typeof fullOptions>;
+
+/** Vectors, of norms, are small and stay f32. */
+const matrixOrVector = (name: string, value: LazyValue, format: ParameterFormat) =>
+  new Parameter(name, value, value.shape.length > 1 ? format : 'f32');
 
 /** A module's own weight and bias, trained. */
 class FullDelta implements Delta {
   readonly parameters: readonly Parameter[];
   private readonly byTensor: ReadonlyMap<string, Parameter>;
 
-  constructor(site: ModuleSite, init: Init) {
+  constructor(site: ModuleSite, init: Init, format: ParameterFormat) {
     const bias = init.bias();
-    const parameters: [string, Parameter][] = [['weight', new Parameter(`${site.path}.weight`, init.weight())]];
+    const parameters: [string, Parameter][] = [
+      ['weight', matrixOrVector(`${site.path}.weight`, init.weight(), format)],
+    ];
     if (bias) parameters.push(['bias', new Parameter(`${site.path}.bias`, bias)]);
     this.byTensor = new Map(parameters);
     this.parameters = [...this.byTensor.values()];
@@ -49,18 +61,18 @@ class FullDelta implements Delta {
 }
 
 /**
- * Full fine-tuning: trains the weights themselves, f32. A weight that has not trained yet is the frozen one, without a copy. A tied head shares the embedding's delta, so its gradient is the sum of both
- * uses and its optimizer state exists once.
+ * Full fine-tuning: trains the weights themselves. A weight that has not trained yet is the frozen one, without a copy. A tied head shares
+ * the embedding's delta, so its gradient is the sum of both uses and its optimizer state exists once.
  */
 export function full(options: FullOptions = {}): Adapter {
-  const { targets } = parseOptions('full', fullOptions, options);
+  const { targets, weights } = parseOptions('full', fullOptions, options);
   const wanted = (site: ModuleSite) =>
     site.kind !== 'sublayer' &&
     (targets === 'all' || targets.some((target) => site.path === target || site.path.endsWith(`.${target}`)));
   const deltas = new Map<string, Delta>();
   return {
     name: 'full',
-    options: { targets },
+    options: { targets, weights },
     prepare(sites) {
       deltas.clear();
       if (targets === 'all') return;
@@ -82,7 +94,7 @@ export function full(options: FullOptions = {}): Adapter {
     },
     attach(site, init) {
       if (!wanted(site)) return undefined;
-      const delta = (site.tiedTo && deltas.get(site.tiedTo)) || new FullDelta(site, init);
+      const delta = (site.tiedTo && deltas.get(site.tiedTo)) || new FullDelta(site, init, weights);
       deltas.set(site.path, delta);
       return delta;
     },

@@ -76,7 +76,7 @@ export async function withSavedParameters<Options extends z.ZodType>(
             { folder, parameter: parameter.name },
           );
         }
-        tf.tidy(() => parameter.variable.assign(tf.tensor(saved!.data, saved!.shape)));
+        tf.tidy(() => parameter.assign(tf.tensor(saved!.data, saved!.shape)));
       }
       return delta;
     },

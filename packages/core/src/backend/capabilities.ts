@@ -7,6 +7,8 @@ export interface BackendCapabilities {
   readonly mapFile?: MapFile;
   /** Holds activations beside bf16 weights in bf16. */
   readonly holdsBf16?: boolean;
+  /** Holds trained weights and their optimizer's state in bf16: has kernel LftHoldBf16, and LftAdamWStep rounds stochastically. */
+  readonly trainsBf16?: boolean;
   /** Its attention costs nothing for keys of other documents in the row. */
   readonly skipsOtherDocuments?: boolean;
 }

@@ -8,6 +8,6 @@ export type { Granularity, LayerUnit, UnitId, UnitSet } from './layer-unit.js';
 export type { ModelInfo } from './model-info.js';
 export type { ModuleKind, ModuleRole, ModuleSite } from './module-site.js';
 export type { Optimizer, Update } from './optimizer.js';
-export { type LazyValue, Parameter } from './parameter.js';
+export { type LazyValue, Parameter, type ParameterFormat } from './parameter.js';
 export type { AdapterPlugin, SelectorPlugin } from './plugin.js';
 export type { Gates, Probe, ProbeBatch, ProbeBatchRequest, ProbeGates } from './probe.js';

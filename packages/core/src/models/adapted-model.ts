@@ -3,8 +3,9 @@ import type { Adapter, Attachment, Init } from '../contracts/adapter.js';
 import type { Delta } from '../contracts/delta.js';
 import type { Granularity, LayerUnit } from '../contracts/layer-unit.js';
 import type { ModuleSite } from '../contracts/module-site.js';
-import type { Parameter } from '../contracts/parameter.js';
+import type { Parameter, ParameterFormat } from '../contracts/parameter.js';
 import { LftError } from '../errors/lft-error.js';
+import { holdBf16 } from '../ops/hold-bf16.js';
 import { keyedRandom } from '../random/keyed-random.js';
 import type { CausalModel } from './causal-model.js';
 import { type ForwardOptions, ForwardPass } from './forward-pass.js';
@@ -48,7 +49,12 @@ export class AdaptedModel {
   private init(site: ModuleSite): Init {
     const frozen = (tensor: 'weight' | 'bias') => {
       const weight = this.base.weight(site.path, tensor);
-      return weight && { shape: weight.shape, make: () => weight.tensor() };
+      return (
+        weight && {
+          shape: weight.shape,
+          make: (format?: ParameterFormat) => (format === 'bf16' ? holdBf16(weight) : weight.tensor()),
+        }
+      );
     };
     return {
       random: (name) => keyedRandom(this.seed, 'init', site.path, name),

@@ -11,6 +11,8 @@ export interface AdamWSlot {
   readonly step: number;
   readonly learningRate: number;
   readonly weightDecay: number;
+  /** Where the parameter and its moments are held in bf16: the seed of their stochastic rounding. */
+  readonly roundingSeed?: number | undefined;
 }
 
 export interface AdamWHyper {

@@ -5,6 +5,8 @@ import type { Optimizer, Update } from '../contracts/optimizer.js';
 import type { Parameter } from '../contracts/parameter.js';
 import { parseOptions } from '../errors/parse-options.js';
 import { type AdamWSlot, adamwStep } from '../ops/adamw-step.js';
+import { holdBf16 } from '../ops/hold-bf16.js';
+import { keyedSeed } from '../random/keyed-random.js';
 
 function isPattern(text: string): boolean {
   try {
@@ -42,6 +44,8 @@ export type AdamWOptions = z.input<typeof adamwOptions>;
 interface Moments {
   readonly m: tf.Variable;
   readonly v: tf.Variable;
+  /** Of a value, in bytes. */
+  width: number;
   step: number;
 }
 
@@ -71,7 +75,10 @@ class AdamW implements Optimizer {
       return {
         parameter: parameter.variable,
         gradient,
-        ...moments,
+        m: moments.m,
+        v: moments.v,
+        step: moments.step,
+        roundingSeed: parameter.format === 'bf16' ? keyedSeed(moments.step, 'round', parameter.name) : undefined,
         learningRate: learningRate * (group?.learningRateFactor ?? 1),
         weightDecay: group?.weightDecay ?? this.hyper.weightDecay,
       };
@@ -82,10 +89,12 @@ class AdamW implements Optimizer {
   private momentsOf(parameter: Parameter): Moments {
     let moments = this.moments.get(parameter.name);
     if (!moments) {
-      const zeros = () => tf.tidy(() => tf.variable(tf.zeros([...parameter.shape]), false));
-      moments = { m: zeros(), v: zeros(), step: 0 };
+      const { shape, format } = parameter;
+      const zeros = () => tf.tidy(() => tf.variable(format === 'bf16' ? holdBf16(shape) : tf.zeros([...shape]), false));
+      moments = { m: zeros(), v: zeros(), width: 4, step: 0 };
       this.moments.set(parameter.name, moments);
     }
+    moments.width = parameter.format === 'bf16' ? 2 : 4;
     return moments;
   }
 
@@ -118,13 +127,13 @@ class AdamW implements Optimizer {
     for (const [name, step] of Object.entries(steps)) {
       this.drop(name);
       const take = (key: string) => tf.tidy(() => tf.variable(tensors.get(`${name}/${key}`)!, false));
-      this.moments.set(name, { m: take('m'), v: take('v'), step });
+      this.moments.set(name, { m: take('m'), v: take('v'), width: 4, step });
     }
     tf.dispose([...tensors.values()]);
   }
 
   bytes(): number {
-    return [...this.moments.values()].reduce((sum, { m, v }) => sum + 4 * (m.size + v.size), 0);
+    return [...this.moments.values()].reduce((sum, { m, v, width }) => sum + width * (m.size + v.size), 0);
   }
 
   dispose(): void {

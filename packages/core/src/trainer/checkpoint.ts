@@ -120,7 +120,7 @@ export class Checkpoints {
           },
         );
       }
-      parameter.variable.assign(saved as tf.Tensor);
+      parameter.assign(saved as tf.Tensor);
     }
     tf.dispose([...tensors.values()]);
     const moments = await readTensors(path.join(folder, 'optimizer.safetensors'));
