@@ -134,8 +134,9 @@ napi_value Guarded(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// alloc(bytes, stays)
 napi_value Alloc(Call& c) {
-  void* block = lft::Allocate(static_cast<size_t>(c.Number(0)));
+  void* block = lft::Allocate(static_cast<size_t>(c.Number(0)), c.Bool(1));
   if (block == nullptr) {
     std::string message = "out of memory: the system has no " + std::to_string(static_cast<int64_t>(c.Number(0) / 1e6)) + " MB for one more tensor";
     napi_throw_error(c.env_, "LFT_OUT_OF_MEMORY", message.c_str());

@@ -1,5 +1,7 @@
 #include "memory.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -11,8 +13,8 @@ namespace lft {
 namespace {
 
 constexpr size_t kAlignment = 64;
-// How many times as large as asked for a pooled block may be. Steps of unequal length ask for unequal sizes: the blocks of a longer one
-// serve a shorter one.
+// How many times as large as asked for a pooled block may be that is used for a moment. Steps of unequal length ask for unequal sizes: the
+// blocks of a longer one serve a shorter one. What stays, such as an optimizer's state, would waste such a block for good.
 constexpr size_t kLargestWaste = 4;
 
 struct Header {
@@ -20,11 +22,26 @@ struct Header {
 };
 static_assert(sizeof(Header) <= kAlignment);
 
+// From this size on a block is the system's own: given back it is gone, and leaves no hole among others.
+constexpr size_t kOwnPages = size_t{1} << 20;
+
+Header* New(size_t size) {
+  if (size < kOwnPages) return static_cast<Header*>(std::aligned_alloc(kAlignment, (kAlignment + size + 63) / 64 * 64));
+  void* pages = mmap(nullptr, kAlignment + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  return static_cast<Header*>(pages);
+}
+
+void Delete(Header* header) {
+  if (header->bytes < kOwnPages) std::free(header);
+  else munmap(header, kAlignment + header->bytes);
+}
+
 // Tensors never cross JavaScript threads, so each thread (a worker) has a pool of its own, which ends with it.
 struct Pool : std::map<size_t, std::vector<Header*>> {
   ~Pool() {
     for (auto& [size, blocks] : *this)
-      for (Header* header : blocks) std::free(header);
+      for (Header* header : blocks) Delete(header);
   }
 };
 thread_local Pool pool;
@@ -51,8 +68,8 @@ thread_local Slot slots[16];
 }  // namespace
 
 // The smallest pooled block that is large enough and not too large.
-static Header* Take(size_t size) {
-  for (auto entry = pool.lower_bound(size); entry != pool.end() && entry->first <= kLargestWaste * size; ++entry) {
+static Header* Take(size_t size, size_t largest) {
+  for (auto entry = pool.lower_bound(size); entry != pool.end() && entry->first <= largest; ++entry) {
     auto& blocks = entry->second;
     if (blocks.empty()) continue;
     Header* header = blocks.back();
@@ -70,18 +87,17 @@ static void GiveBack(size_t bytes, size_t size) {
   auto free = [&](std::vector<Header*>& blocks) {
     for (; !blocks.empty() && pooled > enough; blocks.pop_back()) {
       pooled -= blocks.back()->bytes;
-      std::free(blocks.back());
+      Delete(blocks.back());
     }
   };
   for (auto entry = above; entry != pool.begin() && pooled > enough;) free((--entry)->second);
   for (auto entry = above; entry != pool.end() && pooled > enough; ++entry) free(entry->second);
 }
 
-static Header* New(size_t size) { return static_cast<Header*>(std::aligned_alloc(kAlignment, (kAlignment + size + 63) / 64 * 64)); }
 
-void* Allocate(size_t bytes) {
+void* Allocate(size_t bytes, bool stays) {
   size_t size = SizeClass(bytes);
-  Header* header = Take(size);
+  Header* header = Take(size, stays ? size : kLargestWaste * size);
   if (header == nullptr) {
     size_t held = in_use + pooled + size;
     if (held > most_in_use) GiveBack(held - most_in_use, size);
@@ -111,7 +127,7 @@ size_t BytesPooled() { return pooled; }
 
 void Trim() {
   for (auto& [size, blocks] : pool) {
-    for (Header* header : blocks) std::free(header);
+    for (Header* header : blocks) Delete(header);
     blocks.clear();
   }
   pooled = 0;

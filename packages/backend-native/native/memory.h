@@ -6,8 +6,8 @@ namespace lft {
 // Tensor memory: 64-byte aligned blocks, rounded up to size classes and kept for the next tensor of about that size, since training steps
 // ask for the same sizes again and again. No more is held than was in use at a time.
 
-// Returns nullptr when the system has no memory left.
-void* Allocate(size_t bytes);
+// Returns nullptr when the system has no memory left. What `stays`, such as an optimizer's state, takes no block that is larger than needed.
+void* Allocate(size_t bytes, bool stays = false);
 void Free(void* block);
 
 // Bytes handed out, and bytes kept for later.

@@ -22,8 +22,11 @@ type Int8Product = (
 
 /** The kernels, as native/binding.cc exports them. Sizes are in values unless said. */
 export interface Addon {
-  /** @throws Error LFT_OUT_OF_MEMORY */
-  alloc(bytes: number): Pointer;
+  /**
+   * @param stays 1: not for a moment, but as an optimizer's state stays
+   * @throws Error LFT_OUT_OF_MEMORY
+   */
+  alloc(bytes: number, stays?: number): Pointer;
   release(block: Pointer): void;
   write(target: Pointer, source: NodeJS.TypedArray): void;
   copy(target: Pointer, source: Source, bytes: number): void;

@@ -24,7 +24,13 @@ test('where a backend does not train bf16, full() says which does', async () => 
   // Odd: the last vector is not whole.
   const COUNT = 20_011;
 
-  function stepped(start: number, gradient: number, steps: number, learningRate: number, variant: 'torch' | 'hf_legacy') {
+  function stepped(
+    start: number,
+    gradient: number,
+    steps: number,
+    learningRate: number,
+    variant: 'torch' | 'hf_legacy',
+  ) {
     const parameter = new Parameter('p', tf.fill([1, COUNT], start), 'bf16');
     parameter.assign(tf.fill([1, COUNT], start));
     const optimizer = adamw({ weightDecay: 0.01, variant });

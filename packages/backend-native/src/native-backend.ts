@@ -48,10 +48,13 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
     this.blocks = new tf.DataStorage(this, tf.engine());
   }
 
-  /** Uninitialised memory for a kernel's result. */
-  output(shape: number[], dtype: tf.DataType, format: Format = 'f32'): tf.TensorInfo {
+  /**
+   * Uninitialised memory for a kernel's result.
+   * @param stays as an optimizer's state does: it gets a block of its own size
+   */
+  output(shape: number[], dtype: tf.DataType, format: Format = 'f32', stays = false): tf.TensorInfo {
     const dataId = {};
-    this.allocate(dataId, shape, dtype, 1, format);
+    this.allocate(dataId, shape, dtype, 1, format, stays);
     return { dataId, shape, dtype };
   }
 
@@ -162,12 +165,13 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
     dtype: tf.DataType,
     references: number,
     format: Format = 'f32',
+    stays = false,
   ): Pointer {
     if (dtype === 'string' || dtype === 'complex64') {
       throw new Error(`the native backend holds numbers, and no tensors of dtype ${dtype}`);
     }
     const size = tf.util.sizeFromShape(shape);
-    const pointer = this.addon.alloc(Math.max(4, size * bytesOf({ dtype, format })));
+    const pointer = this.addon.alloc(Math.max(4, size * bytesOf({ dtype, format })), Number(stays));
     this.blocks.set(dataId, { pointer, size, dtype, format, references });
     return pointer;
   }
@@ -185,7 +189,8 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
     dtype: tf.DataType,
     refCount: number,
   ): void {
-    const pointer = this.allocate(dataId, shape, dtype, refCount);
+    // What comes from JavaScript is small, or stays: weights that train, their optimizer's first state.
+    const pointer = this.allocate(dataId, shape, dtype, refCount, 'f32', true);
     if (values) this.addon.write(pointer, values as Float32Array);
   }
 

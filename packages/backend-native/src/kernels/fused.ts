@@ -140,7 +140,7 @@ export const fused: readonly Kernel[] = [
     // The values of x or of a frozen weight, or zeros, held in bf16.
     name: 'LftHoldBf16',
     run(backend, { x }: Partial<Tensors>, { shape, weight }: { shape: number[]; weight?: FrozenWeight }) {
-      const out = backend.output(shape, 'float32', 'bf16');
+      const out = backend.output(shape, 'float32', 'bf16', true);
       const [values, size] = [backend.values(out), tf.util.sizeFromShape(shape)];
       if (weight) {
         backend.addon.copy(values, weight.data as Uint16Array, 2 * size);
