@@ -52,6 +52,17 @@ LFT_AVX512 inline __m512i Rounded(__m512 low, __m512 high) {
   return reinterpret_cast<__m512i&>(both);
 }
 
+// bf16 of the lower and the upper half as f32.
+LFT_AVX512 inline __m512 WidenedLower(__m512i x) {
+  const __m512i order = _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0, 6, 0, 5, 0, 4, 0, 3, 0, 2, 0, 1, 0, 0, 0);
+  return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, order, x));
+}
+LFT_AVX512 inline __m512 WidenedUpper(__m512i x) {
+  const __m512i order =
+      _mm512_set_epi16(31, 0, 30, 0, 29, 0, 28, 0, 27, 0, 26, 0, 25, 0, 24, 0, 23, 0, 22, 0, 21, 0, 20, 0, 19, 0, 18, 0, 17, 0, 16, 0);
+  return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, order, x));
+}
+
 struct Maximum {
   LFT_AVX512 static inline __m512 Of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
 };

@@ -1,5 +1,6 @@
 #include "low_rank.h"
 
+#include "low_rank_blocks.h"
 #include "memory.h"
 
 namespace lft {
@@ -22,6 +23,7 @@ void ScaleInto(float* x, float factor, const Values& y, int64_t count) {
 // and its gradient lie transposed.
 
 void LowRank(const Values& x, const float* a, const float* b, const Values& low, const Values& y, const LowRankShape& s, bool round) {
+  if (LowRankBlocks(x, a, b, low, y, s)) return;
   round = round || x.type == Type::kBf16;
   int64_t count = s.rank * s.rows;
   auto* sum = static_cast<float*>(low.type == Type::kF32 ? low.data : Scratch(kGradientSlot, count * sizeof(float)));
@@ -32,6 +34,7 @@ void LowRank(const Values& x, const float* a, const float* b, const Values& low,
 
 void LowRankGradients(const Values& dy, const Values& x, const float* a, const float* b, const Values& low, const Values& dx, float* da,
                       float* db, const LowRankShape& s, bool round) {
+  if (LowRankBlocksGradients(dy, x, a, b, low, dx, da, db, s)) return;
   round = round || low.type == Type::kBf16;
   int64_t count = s.rank * s.rows, values = s.rows * s.out;
   bool rounded = round && dy.type == Type::kF32;
