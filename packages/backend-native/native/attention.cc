@@ -7,14 +7,16 @@
 #include "attention_tiles.h"
 #include "memory.h"
 
-// Attention as in FlashAttention-2 (Dao 2023, algorithm 1): tiles of queries of a head against blocks of the keys that they see, 8 rows at a
-// time, so that keys stay in the second cache and scores in the first.
+// Attention as in FlashAttention-2 (Dao 2023, algorithm 1): tiles of queries of a head against blocks of the keys that they see, a few rows at
+// a time, so that keys stay in the second cache and scores in the first.
 
 namespace lft {
 namespace {
 
 // Keys in a block; queries in an item of a thread's work.
 constexpr int64_t kKeys = 512, kQueries = 64;
+// Of a row of scores. Not a power of two, or rows fall on each other in the cache.
+constexpr int64_t kScores = kKeys + kPanel;
 
 struct Sizes {
   int64_t depth, columns;  // words of a row; columns of a row in whole panels
@@ -23,7 +25,7 @@ struct Sizes {
 
   Sizes(const AttentionShape& s, const TileKernels& kernels)
       : depth((s.width + kernels.pack - 1) / kernels.pack), columns(CountPanels(s.width) * kPanel), keys_t(CountPanels(s.keys) * kPanel * depth),
-        values((s.keys + kernels.pack - 1) / kernels.pack * columns), value_panel(values / CountPanels(s.width)) {}
+        values(CountPanels(s.keys) * kPanel / kernels.pack * columns), value_panel(values / CountPanels(s.width)) {}
 };
 
 // What all threads read.
@@ -39,37 +41,40 @@ struct Packed {
 // What a thread writes: rows of a tile, and scores of a few of them.
 struct Tile {
   RowState* states;       // [kQueries / kRows]
-  float *mixed, *scores;  // [kQueries, columns], [kRows, kKeys]
+  float *mixed, *scores;  // [kQueries, columns], [kMostRows, kScores]
   Word* p;
 
   Tile(Pieces& pieces, const Sizes& sizes)
       : states(pieces.Take<RowState>(kQueries / kRows)), mixed(pieces.Take<float>(kQueries * sizes.columns)),
-        scores(pieces.Take<float>(kRows * kKeys)), p(pieces.Take<Word>(kRows * kKeys)) {}
+        scores(pieces.Take<float>(kMostRows * kScores)), p(pieces.Take<Word>(kMostRows * kScores)) {}
 };
 
-// What keys from `block` on, at most kKeys, give to rows of queries.
-void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tile& tile, RowState& state, float* mixed,
+// What keys from `block` on, at most kKeys, give to rows of queries, whose states are `states`.
+void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tile& tile, RowState* states, float* mixed,
                 const char* q, const Word* keys_t, const Word* values, const Range* visible, int64_t rows, int64_t block, Ahead<2>& ahead) {
   int64_t first = visible[0].begin / kPanel * kPanel, begin = std::max(block, first), end = std::min(block + kKeys, visible[rows - 1].end);
   if (begin >= end) return;
-  if (begin == first) state = RowState();
-  int64_t count = end - begin, panels = CountPanels(count);
+  int64_t count = end - begin, panels = CountPanels(count), words = kScores / kernels.pack;
   Word* p = kernels.pack == 1 ? reinterpret_cast<Word*>(tile.scores) : tile.p;
   kernels.product(reinterpret_cast<const Word*>(q), s.heads * s.width / kernels.pack, keys_t + begin * sizes.depth, sizes.depth * kPanel,
-                  tile.scores, kKeys, rows, sizes.depth, panels, false);
+                  tile.scores, kScores, rows, sizes.depth, panels, false);
   ahead.Step(3);
-  Range ranges[kRows] = {};
-  for (int64_t r = 0; r < rows; r++) {
-    ranges[r] = {std::clamp<int64_t>(visible[r].begin - begin, 0, count), std::clamp<int64_t>(visible[r].end - begin, 0, count)};
+  for (int64_t part = 0; part < rows; part += kRows) {
+    RowState& state = states[part / kRows];
+    if (begin == first) state = RowState();
+    Range ranges[kRows] = {};
+    for (int64_t r = part; r < std::min(rows, part + kRows); r++) {
+      ranges[r - part] = {std::clamp<int64_t>(visible[r].begin - begin, 0, count), std::clamp<int64_t>(visible[r].end - begin, 0, count)};
+    }
+    kernels.softmax(tile.scores + part * kScores, kScores, ranges, s.scale * kLog2E, state, p + part * words, words, panels);
+    ahead.Step(3);
+    if (begin == first) continue;
+    for (int64_t r = part; r < std::min(rows, part + kRows); r++)
+      for (int64_t j = 0; j < sizes.columns; j++) mixed[r * sizes.columns + j] *= state.factor[r - part];
   }
-  kernels.softmax(tile.scores, kKeys, ranges, s.scale * kLog2E, state, p, kKeys / kernels.pack, panels);
-  ahead.Step(3);
-  if (begin > first) {
-    for (int64_t r = 0; r < rows; r++)
-      for (int64_t j = 0; j < sizes.columns; j++) mixed[r * sizes.columns + j] *= state.factor[r];
-  }
-  kernels.product(p, kKeys / kernels.pack, values + begin / kernels.pack * kPanel, sizes.value_panel, mixed, sizes.columns, rows,
-                  (count + kernels.pack - 1) / kernels.pack, sizes.columns / kPanel, begin > first);
+  // Whole panels of keys: P is 0 for those behind `end`.
+  kernels.product(p, words, values + begin / kernels.pack * kPanel, sizes.value_panel, mixed, sizes.columns, rows, panels * kPanel / kernels.pack,
+                  sizes.columns / kPanel, begin > first);
   ahead.Step(3);
 }
 
@@ -81,11 +86,11 @@ void AttendTile(const TileKernels& kernels, const AttentionShape& s, const Sizes
   const Range* visible = packed.visible + b * s.queries;
   Ahead<2> ahead;
   for (int64_t block = visible[t].begin / kPanel * kPanel; block < visible[last - 1].end; block += kKeys) {
-    for (int64_t row = t; row < last; row += kRows) {
-      ahead.Write(0, s, RowOf(o, s, b, row, h, s.queries, s.heads), stride, kRows);
-      ahead.Read(1, s, RowOf(q, s, b, row + kRows, h, s.queries, s.heads), stride, kRows);
-      AttendRows(kernels, s, sizes, tile, tile.states[(row - t) / kRows], tile.mixed + (row - t) * sizes.columns,
-                 RowOf(q, s, b, row, h, s.queries, s.heads), keys_t, values, visible + row, std::min(kRows, last - row), block, ahead);
+    for (int64_t row = t; row < last; row += kernels.rows) {
+      ahead.Write(0, s, RowOf(o, s, b, row, h, s.queries, s.heads), stride, kernels.rows);
+      ahead.Read(1, s, RowOf(q, s, b, row + kernels.rows, h, s.queries, s.heads), stride, kernels.rows);
+      AttendRows(kernels, s, sizes, tile, tile.states + (row - t) / kRows, tile.mixed + (row - t) * sizes.columns,
+                 RowOf(q, s, b, row, h, s.queries, s.heads), keys_t, values, visible + row, std::min(kernels.rows, last - row), block, ahead);
     }
   }
   float inverse[kQueries];
@@ -115,7 +120,7 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
     for (int64_t i = 0; i < s.batch * s.kv_heads; i++) {
       int64_t b = i / s.kv_heads, kv = i % s.kv_heads, stride = s.kv_heads * s.width;
       PackTransposed(kernels, RowOf(k, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.keys_t + i * sizes.keys_t, s.keys, s.width);
-      kernels.pack_rows(RowOf(v, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
+      PackRows(kernels, RowOf(v, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
     }
     // Heads that share keys go together. Late queries see the most keys and go first, so that the threads end together.
 #pragma omp for schedule(dynamic)

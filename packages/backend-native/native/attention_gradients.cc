@@ -33,7 +33,7 @@ struct Sizes {
 
   Sizes(const AttentionShape& s, const TileKernels& kernels)
       : depth((s.width + kernels.pack - 1) / kernels.pack), columns(CountPanels(s.width) * kPanel),
-        query_panel((s.queries + kernels.pack - 1) / kernels.pack * kPanel), key_panel((s.keys + kernels.pack - 1) / kernels.pack * kPanel),
+        query_panel(CountPanels(s.queries) * kPanel / kernels.pack * kPanel), key_panel(CountPanels(s.keys) * kPanel / kernels.pack * kPanel),
         queries(CountPanels(s.queries) * kPanel), group(s.heads / s.kv_heads),
         parts(s.batch * s.kv_heads < kEnough ? group : 1), items(s.batch * s.kv_heads * parts) {}
 };
@@ -55,16 +55,16 @@ struct Shared {
 struct Head {
   Word *q_t, *d_o_t, *q, *d_o;       // panels summed over the width, and over queries
   float *dq, *log_sum, *delta;       // [queries, columns], [queries] in powers of 2, [queries] of dO·O
-  float *scores, *dp;                // [kRows, kQueries], [kKeys, kQueries]
-  Word *p, *ds, *ds_pairs, *turned;  // [kRows, kQueries], the same, [kKeys, kQueries], [kQueries, kKeys]
+  float *scores, *dp;                // [kMostRows, kQueries], [kKeys, kQueries]
+  Word *p, *ds, *ds_pairs, *turned;  // [kMostRows, kQueries], the same, [kKeys, kQueries], [kQueries, kKeys]
 
   Head(Pieces& pieces, const Sizes& sizes)
       : q_t(pieces.Take<Word>(sizes.queries * sizes.depth)), d_o_t(pieces.Take<Word>(sizes.queries * sizes.depth)),
         q(pieces.Take<Word>(sizes.query_panel * sizes.columns / kPanel)), d_o(pieces.Take<Word>(sizes.query_panel * sizes.columns / kPanel)),
         dq(pieces.Take<float>(sizes.queries * sizes.columns)), log_sum(pieces.Take<float>(sizes.queries + kPanel)),
-        delta(pieces.Take<float>(sizes.queries + kPanel)), scores(pieces.Take<float>(kRows * kQueries + kPanel)),
-        dp(pieces.Take<float>(kKeys * kQueries + kPanel)), p(pieces.Take<Word>(kRows * kQueries + kPanel)),
-        ds(pieces.Take<Word>(kRows * kQueries + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kQueries + kPanel)),
+        delta(pieces.Take<float>(sizes.queries + kPanel)), scores(pieces.Take<float>(kMostRows * kQueries + kPanel)),
+        dp(pieces.Take<float>(kKeys * kQueries + kPanel)), p(pieces.Take<Word>(kMostRows * kQueries + kPanel)),
+        ds(pieces.Take<Word>(kMostRows * kQueries + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kQueries + kPanel)),
         turned(pieces.Take<Word>(kKeys * kQueries)) {}
 };
 
@@ -84,8 +84,8 @@ void PackHead(const TileKernels& kernels, const AttentionShape& s, const Sizes& 
     const char *q = RowOf(x.q, s, b, t, h, s.queries, s.heads), *d_o = RowOf(x.d_o, s, b, t, h, s.queries, s.heads);
     PackTransposed(kernels, q, stride, head.q_t + t * sizes.depth, rows, s.width);
     PackTransposed(kernels, d_o, stride, head.d_o_t + t * sizes.depth, rows, s.width);
-    kernels.pack_rows(q, stride, head.q + at, sizes.query_panel, rows, s.width);
-    kernels.pack_rows(d_o, stride, head.d_o + at, sizes.query_panel, rows, s.width);
+    PackRows(kernels, q, stride, head.q + at, sizes.query_panel, rows, s.width);
+    PackRows(kernels, d_o, stride, head.d_o + at, sizes.query_panel, rows, s.width);
     kernels.dot(d_o, stride, RowOf(x.o, s, b, t, h, s.queries, s.heads), stride, head.delta + t, rows, s.width);
   }
   const float* log_sum = x.log_sum + (b * s.heads + h) * s.queries;
@@ -101,8 +101,8 @@ void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Siz
   int64_t from = std::max(t, item.seeing[first].begin), to = std::min(t + kQueries, item.seeing[last - 1].end);
   if (from >= to) return;
   Word* ds_pairs = pack == 1 ? reinterpret_cast<Word*>(head.dp) : head.ds_pairs;
-  for (int64_t row = first; row < last; row += kRows) {
-    int64_t rows = std::min(kRows, last - row);
+  for (int64_t row = first; row < last; row += kernels.rows) {
+    int64_t rows = std::min(kernels.rows, last - row);
     int64_t begin = std::max(t, item.seeing[row].begin), end = std::min(t + kQueries, item.seeing[row + rows - 1].end);
     if (begin >= end) continue;
     int64_t panel = begin / kPanel * kPanel, panels = CountPanels(end - panel), offset = panel - t;
@@ -116,26 +116,29 @@ void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Siz
     kernels.product(reinterpret_cast<const Word*>(item.v + at), stride / pack, head.d_o_t + panel * sizes.depth, sizes.depth * kPanel, dp, kQueries,
                     rows, sizes.depth, panels, false);
     item.ahead.Step(2);
-    Range ranges[kRows] = {};
+    Range ranges[kMostRows] = {};
     for (int64_t r = 0; r < rows; r++) ranges[r] = {item.seeing[row + r].begin - panel, item.seeing[row + r].end - panel};
     kernels.gradient(scores, dp, kQueries, ranges, s.scale * kLog2E, head.log_sum + panel, head.delta + panel, p, ds, words,
                      ds_pairs + (row - first) / pack * kQueries + offset, kQueries, rows, panels);
-    // Whole words from the first query that sees a key.
-    int64_t word = begin / pack, depth = (end + pack - 1) / pack - word, skipped = word - panel / pack;
-    kernels.product(p + skipped, words, head.d_o + word * kPanel, sizes.query_panel, item.dv + row * sizes.columns, sizes.columns, rows, depth,
+    // Whole panels of queries: P and dS are 0 for those that do not see a key.
+    int64_t depth = panels * kPanel / pack;
+    kernels.product(p, words, head.d_o + panel / pack * kPanel, sizes.query_panel, item.dv + row * sizes.columns, sizes.columns, rows, depth,
                     sizes.columns / kPanel, true);
     item.ahead.Step(2);
-    kernels.product(ds + skipped, words, head.q + word * kPanel, sizes.query_panel, item.dk + row * sizes.columns, sizes.columns, rows, depth,
+    kernels.product(ds, words, head.q + panel / pack * kPanel, sizes.query_panel, item.dk + row * sizes.columns, sizes.columns, rows, depth,
                     sizes.columns / kPanel, true);
     item.ahead.Step(2);
   }
   int64_t panel = from / kPanel * kPanel - t, turned_stride = kKeys / pack;
   kernels.transpose(ds_pairs + panel, kQueries, head.turned + panel * turned_stride, turned_stride, (last - first + pack - 1) / pack, to - t - panel);
-  for (int64_t row = from / kRows * kRows; row < to; row += kRows) {
+  for (int64_t row = from / kernels.rows * kernels.rows; row < to; row += kernels.rows) {
     // No later query sees these keys, and nothing was turned for it.
-    int64_t rows = std::min(kRows, to - row);
+    int64_t rows = std::min(kernels.rows, to - row);
     int64_t begin = std::max(first, item.visible[row].begin), end = std::min(last, item.visible[row + rows - 1].end);
     if (begin >= end) continue;
+    // As many rows of keys as were taken together: all of them have their dS for these queries.
+    begin -= (begin - first) % kernels.rows;
+    end = std::min(last, first + (end - first + kernels.rows - 1) / kernels.rows * kernels.rows);
     int64_t word = begin / pack, depth = (end + pack - 1) / pack - word;
     kernels.product(head.turned + (row - t) * turned_stride + word - first / pack, turned_stride, item.keys + word * kPanel, sizes.key_panel,
                     head.dq + row * sizes.columns, sizes.columns, rows, depth, sizes.columns / kPanel, true);
@@ -175,7 +178,7 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < kv_heads; i++) {
       const char* keys = RowOf(x.k, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);
-      kernels.pack_rows(keys, kv_stride, shared.keys + i * head_words, sizes.key_panel, s.keys, s.width);
+      PackRows(kernels, keys, kv_stride, shared.keys + i * head_words, sizes.key_panel, s.keys, s.width);
     }
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < sizes.items; i++) {

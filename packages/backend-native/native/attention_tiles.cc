@@ -1,6 +1,7 @@
 #include "attention_tiles.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace lft {
 
@@ -27,6 +28,14 @@ void PackTransposed(const TileKernels& kernels, const void* x, int64_t stride, W
   int64_t depth = (width + kernels.pack - 1) / kernels.pack, words = stride / kernels.pack;
   for (int64_t t = 0; t < rows; t += kPanel) {
     kernels.transpose(static_cast<const Word*>(x) + t * words, words, panels + t * depth, kPanel, std::min(kPanel, rows - t), depth);
+  }
+}
+
+void PackRows(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width) {
+  kernels.pack_rows(x, stride, panels, panel_stride, rows, width);
+  int64_t packed = (rows + kernels.pack - 1) / kernels.pack, whole = CountPanels(rows) * kPanel / kernels.pack;
+  for (int64_t panel = 0; panel < CountPanels(width); panel++) {
+    std::memset(panels + panel * panel_stride + packed * kPanel, 0, (whole - packed) * kPanel * sizeof(Word));
   }
 }
 

@@ -48,6 +48,9 @@ void SeeingQueries(const AttentionShape& shape, int64_t batch, Range* queries);
 // Panels of the rows of a head, summed over the width: panel t / 16 begins at word t · words of a row.
 void PackTransposed(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t rows, int64_t width);
 
+// Panels of the rows of a head, summed over the rows, and zeros behind them up to whole panels of rows.
+void PackRows(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width);
+
 // Asks for rows of heads before they are needed, a few at a time during other work: they lie apart, where the processor does not look by
 // itself, and what it is asked for all at once it forgets.
 template <int kStreams>

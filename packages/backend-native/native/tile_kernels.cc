@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "tile_kernels_amx.h"
 #include "tile_kernels_avx512.h"
 #include "vector_math.h"
 
@@ -168,7 +169,7 @@ LFT_DISPATCH void Mix(const Word* p, int64_t p_stride, const void* x, int64_t x_
   }
 }
 
-const TileKernels kPortable = {Type::kF32, 1, Product, Transpose, PackRows, Softmax, Gradient, Finish, Dot, Mix};
+const TileKernels kPortable = {Type::kF32, 1, kRows, Product, Transpose, PackRows, Softmax, Gradient, Finish, Dot, Mix};
 
 }  // namespace
 
@@ -176,6 +177,8 @@ const TileKernels* ChooseTileKernels(Type type, int64_t width) {
   // Words of bf16 are read where the heads lie: those of an odd width would straddle them.
   if (type == Type::kBf16 && width % 2 != 0) return nullptr;
 #if defined(__x86_64__)
+  const TileKernels* units = type == Type::kBf16 ? AmxTileKernels() : nullptr;
+  if (units != nullptr) return units;
   if (const TileKernels* kernels = Avx512TileKernels(type)) return kernels;
 #endif
   return type == Type::kF32 ? &kPortable : nullptr;

@@ -11,8 +11,8 @@ namespace lft {
 using Word = uint32_t;
 
 constexpr int64_t kPanel = 16;
-// Rows of a left operand that a kernel takes at most.
-constexpr int64_t kRows = 8;
+// Rows that a kernel takes at most; of products, where the kernels say so, twice as many.
+constexpr int64_t kRows = 8, kMostRows = 16;
 
 constexpr int64_t CountPanels(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
 
@@ -33,8 +33,8 @@ struct RowState {
 
 struct TileKernels {
   Type type;
-  // Values in a word.
-  int64_t pack;
+  // Values in a word, and rows of a left operand at a time.
+  int64_t pack, rows;
 
   // c [rows, 16·panels] f32 = a [rows, depth]·b, or added to it.
   void (*product)(const Word* a, int64_t a_stride, const Word* b, int64_t panel_stride, float* c, int64_t c_stride, int64_t rows, int64_t depth,
@@ -47,7 +47,7 @@ struct TileKernels {
   // panels; always kRows of them, empty ones for rows that are not there. What lies behind an odd number of panels is written as well.
   void (*softmax)(float* scores, int64_t stride, const Range* ranges, float scale, RowState& state, Word* p, int64_t p_stride, int64_t panels);
   // Scores and dP [rows of keys, 16·panels of queries] → P = 2^(scale·score − log_sum) and dS = P∘(dP − delta) as rows of words, for f32 in
-  // place; and dS as panels summed over keys, which for f32 is left out. kRows ranges, as above. Rows and panels go in pairs: a row and a
+  // place; and dS as panels summed over keys, which for f32 is left out. A range for each row. Rows and panels go in pairs: a row and a
   // panel behind an odd number are read and written as well.
   void (*gradient)(float* scores, float* dp, int64_t stride, const Range* ranges, float scale, const float* log_sum, const float* delta, Word* p,
                    Word* ds, int64_t word_stride, Word* ds_pairs, int64_t pairs_stride, int64_t rows, int64_t panels);

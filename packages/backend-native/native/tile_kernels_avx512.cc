@@ -8,6 +8,7 @@ TileKernels Make(Type type) {
   TileKernels kernels{};
   kernels.type = type;
   kernels.pack = type == Type::kBf16 ? 2 : 1;
+  kernels.rows = kRows;
   SetAvx512Products(kernels);
   SetAvx512Layouts(kernels);
   SetAvx512Softmax(kernels);
