@@ -24,12 +24,9 @@ function multiply(
   const inner = transposeA ? aRows : aColumns;
   const columns = transposeB ? bRows : bColumns;
   const batch = a.shape.slice(0, -2).reduce((product, size) => product * size, 1);
-  // Rows of activations stay bf16; a product over the rows, which is a trained weight's gradient, is f32.
-  const out = backend.output(
-    [...a.shape.slice(0, -2), rows, columns],
-    'float32',
-    transposeA ? 'f32' : backend.format(a),
-  );
+  // Rows beside a weight in bf16 are held as it is, and others as they were; a product over the rows, which is a trained weight's gradient, is f32.
+  const format = transposeA || [a, b].every((x) => backend.format(x) === 'f32') ? 'f32' : 'bf16';
+  const out = backend.output([...a.shape.slice(0, -2), rows, columns], 'float32', format);
   for (let i = 0; i < batch; i++) {
     backend.addon.matmul(
       backend.values(a) + i * aRows * aColumns * backend.valueBytes(a),
