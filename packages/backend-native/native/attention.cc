@@ -25,7 +25,7 @@ struct Sizes {
 
   Sizes(const AttentionShape& s, const TileKernels& kernels)
       : depth((s.width + kernels.pack - 1) / kernels.pack), columns(CountPanels(s.width) * kPanel), keys_t(CountPanels(s.keys) * kPanel * depth),
-        values(CountPanels(s.keys) * kPanel / kernels.pack * columns), value_panel(values / CountPanels(s.width)) {}
+        values(WholeWords(kernels, s.keys) * columns), value_panel(values / CountPanels(s.width)) {}
 };
 
 // What all threads read.
@@ -52,13 +52,13 @@ struct Tile {
 // What keys from `block` on, at most kKeys, give to rows of queries, whose states are `states`.
 void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tile& tile, RowState* states, float* mixed,
                 const char* q, const Word* keys_t, const Word* values, const Range* visible, int64_t rows, int64_t block, Ahead<2>& ahead) {
-  int64_t first = visible[0].begin / kPanel * kPanel, begin = std::max(block, first), end = std::min(block + kKeys, visible[rows - 1].end);
+  int64_t first = visible[0].begin / kPair * kPair, begin = std::max(block, first), end = std::min(block + kKeys, visible[rows - 1].end);
   if (begin >= end) return;
-  int64_t count = end - begin, panels = CountPanels(count), words = kScores / kernels.pack;
+  int64_t count = end - begin, panels = CountPanels(count), words = kScores / kernels.pack, few = kernels.rows / kRows + 2;
   Word* p = kernels.pack == 1 ? reinterpret_cast<Word*>(tile.scores) : tile.p;
   kernels.product(reinterpret_cast<const Word*>(q), s.heads * s.width / kernels.pack, keys_t + begin * sizes.depth, sizes.depth * kPanel,
                   tile.scores, kScores, rows, sizes.depth, panels, false);
-  ahead.Step(3);
+  ahead.Step(few);
   for (int64_t part = 0; part < rows; part += kRows) {
     RowState& state = states[part / kRows];
     if (begin == first) state = RowState();
@@ -67,28 +67,36 @@ void AttendRows(const TileKernels& kernels, const AttentionShape& s, const Sizes
       ranges[r - part] = {std::clamp<int64_t>(visible[r].begin - begin, 0, count), std::clamp<int64_t>(visible[r].end - begin, 0, count)};
     }
     kernels.softmax(tile.scores + part * kScores, kScores, ranges, s.scale * kLog2E, state, p + part * words, words, panels);
-    ahead.Step(3);
+    ahead.Step(few);
     if (begin == first) continue;
     for (int64_t r = part; r < std::min(rows, part + kRows); r++)
       for (int64_t j = 0; j < sizes.columns; j++) mixed[r * sizes.columns + j] *= state.factor[r - part];
   }
-  // Whole panels of keys: P is 0 for those behind `end`.
-  kernels.product(p, words, values + begin / kernels.pack * kPanel, sizes.value_panel, mixed, sizes.columns, rows, panels * kPanel / kernels.pack,
+  // P is 0 for keys behind `end`.
+  kernels.product(p, words, values + begin / kernels.pack * kPanel, sizes.value_panel, mixed, sizes.columns, rows, WholeWords(kernels, count),
                   sizes.columns / kPanel, begin > first);
-  ahead.Step(3);
+  ahead.Step(few);
 }
 
-// The queries [t, last) of a head.
+// Queries [t, last) of a head of a row of the batch.
+struct Queries {
+  int64_t b, h, t, last;
+};
+
+// `next` are likely the queries after these.
 void AttendTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Packed& packed, const Tile& tile,
-                const void* q, void* o, float* log_sum, int64_t b, int64_t h, int64_t t, int64_t last) {
+                const void* q, void* o, float* log_sum, const Queries& queries, const Queries& next) {
+  const auto [b, h, t, last] = queries;
   int64_t stride = s.heads * s.width, kv = b * s.kv_heads + h / (s.heads / s.kv_heads);
   const Word *keys_t = packed.keys_t + kv * sizes.keys_t, *values = packed.values + kv * sizes.values;
   const Range* visible = packed.visible + b * s.queries;
   Ahead<2> ahead;
-  for (int64_t block = visible[t].begin / kPanel * kPanel; block < visible[last - 1].end; block += kKeys) {
+  for (int64_t block = visible[t].begin / kPair * kPair; block < visible[last - 1].end; block += kKeys) {
     for (int64_t row = t; row < last; row += kernels.rows) {
       ahead.Write(0, s, RowOf(o, s, b, row, h, s.queries, s.heads), stride, kernels.rows);
-      ahead.Read(1, s, RowOf(q, s, b, row + kernels.rows, h, s.queries, s.heads), stride, kernels.rows);
+      bool more = row + kernels.rows < last;
+      ahead.Read(1, s, more ? RowOf(q, s, b, row + kernels.rows, h, s.queries, s.heads) : RowOf(q, s, next.b, next.t, next.h, s.queries, s.heads),
+                 stride, kernels.rows);
       AttendRows(kernels, s, sizes, tile, tile.states + (row - t) / kRows, tile.mixed + (row - t) * sizes.columns,
                  RowOf(q, s, b, row, h, s.queries, s.heads), keys_t, values, visible + row, std::min(kernels.rows, last - row), block, ahead);
     }
@@ -116,17 +124,22 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
   {
     Pieces own(memory + packed_size.used() + omp_get_thread_num() * tile_size.used());
     Tile tile(own, sizes);
+    ReadyForProducts ready(kernels);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < s.batch * s.kv_heads; i++) {
       int64_t b = i / s.kv_heads, kv = i % s.kv_heads, stride = s.kv_heads * s.width;
       PackTransposed(kernels, RowOf(k, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.keys_t + i * sizes.keys_t, s.keys, s.width);
       PackRows(kernels, RowOf(v, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
     }
+    const int64_t items = s.batch * s.heads * tiles;
     // Heads that share keys go together. Late queries see the most keys and go first, so that the threads end together.
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < s.batch * s.heads * tiles; i++) {
+    auto queries_of = [&](int64_t i) {
       int64_t head = i / (group * tiles) * group + i % group, t = (tiles - 1 - i / group % tiles) * kQueries;
-      AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, head / s.heads, head % s.heads, t, std::min(s.queries, t + kQueries));
+      return Queries{head / s.heads, head % s.heads, t, std::min(s.queries, t + kQueries)};
+    };
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < items; i++) {
+      AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, queries_of(i), queries_of(std::min(i + omp_get_num_threads(), items - 1)));
     }
   }
 }

@@ -15,6 +15,8 @@ namespace {
 
 // Keys in a block; queries in a tile.
 constexpr int64_t kKeys = 64, kQueries = 256;
+// Of a row of scores. Not a power of two, or rows fall on each other in the cache.
+constexpr int64_t kScores = kQueries + kPanel;
 // Key-value heads that are work enough for all threads. Not a matter of their number, that results do not depend on it.
 constexpr int64_t kEnough = 6;
 
@@ -33,7 +35,7 @@ struct Sizes {
 
   Sizes(const AttentionShape& s, const TileKernels& kernels)
       : depth((s.width + kernels.pack - 1) / kernels.pack), columns(CountPanels(s.width) * kPanel),
-        query_panel(CountPanels(s.queries) * kPanel / kernels.pack * kPanel), key_panel(CountPanels(s.keys) * kPanel / kernels.pack * kPanel),
+        query_panel(WholeWords(kernels, s.queries) * kPanel), key_panel(WholeWords(kernels, s.keys) * kPanel),
         queries(CountPanels(s.queries) * kPanel), group(s.heads / s.kv_heads),
         parts(s.batch * s.kv_heads < kEnough ? group : 1), items(s.batch * s.kv_heads * parts) {}
 };
@@ -55,16 +57,16 @@ struct Shared {
 struct Head {
   Word *q_t, *d_o_t, *q, *d_o;       // panels summed over the width, and over queries
   float *dq, *log_sum, *delta;       // [queries, columns], [queries] in powers of 2, [queries] of dO·O
-  float *scores, *dp;                // [kMostRows, kQueries], [kKeys, kQueries]
-  Word *p, *ds, *ds_pairs, *turned;  // [kMostRows, kQueries], the same, [kKeys, kQueries], [kQueries, kKeys]
+  float *scores, *dp;                // [kMostRows, kScores], [kKeys, kScores]
+  Word *p, *ds, *ds_pairs, *turned;  // [kMostRows, kScores], the same, [kKeys, kScores], [kQueries, kKeys]
 
   Head(Pieces& pieces, const Sizes& sizes)
       : q_t(pieces.Take<Word>(sizes.queries * sizes.depth)), d_o_t(pieces.Take<Word>(sizes.queries * sizes.depth)),
         q(pieces.Take<Word>(sizes.query_panel * sizes.columns / kPanel)), d_o(pieces.Take<Word>(sizes.query_panel * sizes.columns / kPanel)),
         dq(pieces.Take<float>(sizes.queries * sizes.columns)), log_sum(pieces.Take<float>(sizes.queries + kPanel)),
-        delta(pieces.Take<float>(sizes.queries + kPanel)), scores(pieces.Take<float>(kMostRows * kQueries + kPanel)),
-        dp(pieces.Take<float>(kKeys * kQueries + kPanel)), p(pieces.Take<Word>(kMostRows * kQueries + kPanel)),
-        ds(pieces.Take<Word>(kMostRows * kQueries + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kQueries + kPanel)),
+        delta(pieces.Take<float>(sizes.queries + kPanel)), scores(pieces.Take<float>(kMostRows * kScores + kPanel)),
+        dp(pieces.Take<float>(kKeys * kScores + kPanel)), p(pieces.Take<Word>(kMostRows * kScores + kPanel)),
+        ds(pieces.Take<Word>(kMostRows * kScores + kPanel)), ds_pairs(pieces.Take<Word>(kKeys * kScores + kPanel)),
         turned(pieces.Take<Word>(kKeys * kQueries)) {}
 };
 
@@ -79,8 +81,8 @@ struct Item {
 
 void PackHead(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Tensors& x, const Head& head, int64_t b, int64_t h) {
   int64_t stride = s.heads * s.width;
-  for (int64_t t = 0; t < s.queries; t += kPanel) {
-    int64_t rows = std::min(kPanel, s.queries - t), at = t / kernels.pack * kPanel;
+  for (int64_t t = 0; t < s.queries; t += kPair) {
+    int64_t rows = std::min(kPair, s.queries - t), at = t / kernels.pack * kPanel;
     const char *q = RowOf(x.q, s, b, t, h, s.queries, s.heads), *d_o = RowOf(x.d_o, s, b, t, h, s.queries, s.heads);
     PackTransposed(kernels, q, stride, head.q_t + t * sizes.depth, rows, s.width);
     PackTransposed(kernels, d_o, stride, head.d_o_t + t * sizes.depth, rows, s.width);
@@ -97,7 +99,7 @@ void PackHead(const TileKernels& kernels, const AttentionShape& s, const Sizes& 
 // Adds to dQ, dK and dV what keys [first, last), at most kKeys, give with the queries from t on, at most kQueries.
 void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Sizes& sizes, const Head& head, Item& item, int64_t first, int64_t last,
                   int64_t t) {
-  int64_t pack = kernels.pack, stride = s.kv_heads * s.width, words = kQueries / pack;
+  int64_t pack = kernels.pack, stride = s.kv_heads * s.width, words = kScores / pack, few = kernels.rows / kRows + 1;
   int64_t from = std::max(t, item.seeing[first].begin), to = std::min(t + kQueries, item.seeing[last - 1].end);
   if (from >= to) return;
   Word* ds_pairs = pack == 1 ? reinterpret_cast<Word*>(head.dp) : head.ds_pairs;
@@ -105,32 +107,33 @@ void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Siz
     int64_t rows = std::min(kernels.rows, last - row);
     int64_t begin = std::max(t, item.seeing[row].begin), end = std::min(t + kQueries, item.seeing[row + rows - 1].end);
     if (begin >= end) continue;
-    int64_t panel = begin / kPanel * kPanel, panels = CountPanels(end - panel), offset = panel - t;
-    float *scores = head.scores + offset, *dp = head.dp + offset + (pack == 1 ? (row - first) * kQueries : 0);
+    int64_t panel = begin / kPair * kPair, panels = CountPanels(end - panel), offset = panel - t;
+    float *scores = head.scores + offset, *dp = head.dp + offset + (pack == 1 ? (row - first) * kScores : 0);
     Word* p = pack == 1 ? reinterpret_cast<Word*>(scores) : head.p + offset / pack;
     Word* ds = pack == 1 ? reinterpret_cast<Word*>(dp) : head.ds + offset / pack;
     int64_t at = row * stride * BytesOf(s.type);
-    kernels.product(reinterpret_cast<const Word*>(item.k + at), stride / pack, head.q_t + panel * sizes.depth, sizes.depth * kPanel, scores, kQueries,
+    kernels.product(reinterpret_cast<const Word*>(item.k + at), stride / pack, head.q_t + panel * sizes.depth, sizes.depth * kPanel, scores, kScores,
                     rows, sizes.depth, panels, false);
-    item.ahead.Step(2);
-    kernels.product(reinterpret_cast<const Word*>(item.v + at), stride / pack, head.d_o_t + panel * sizes.depth, sizes.depth * kPanel, dp, kQueries,
+    item.ahead.Step(few);
+    kernels.product(reinterpret_cast<const Word*>(item.v + at), stride / pack, head.d_o_t + panel * sizes.depth, sizes.depth * kPanel, dp, kScores,
                     rows, sizes.depth, panels, false);
-    item.ahead.Step(2);
+    item.ahead.Step(few);
     Range ranges[kMostRows] = {};
     for (int64_t r = 0; r < rows; r++) ranges[r] = {item.seeing[row + r].begin - panel, item.seeing[row + r].end - panel};
-    kernels.gradient(scores, dp, kQueries, ranges, s.scale * kLog2E, head.log_sum + panel, head.delta + panel, p, ds, words,
-                     ds_pairs + (row - first) / pack * kQueries + offset, kQueries, rows, panels);
-    // Whole panels of queries: P and dS are 0 for those that do not see a key.
-    int64_t depth = panels * kPanel / pack;
+    kernels.gradient(scores, dp, kScores, ranges, s.scale * kLog2E, head.log_sum + panel, head.delta + panel, p, ds, words,
+                     ds_pairs + (row - first) / pack * kScores + offset, kScores, rows, panels);
+    item.ahead.Step(few);
+    // P and dS are 0 for queries that do not see a key.
+    int64_t depth = WholeWords(kernels, end - panel);
     kernels.product(p, words, head.d_o + panel / pack * kPanel, sizes.query_panel, item.dv + row * sizes.columns, sizes.columns, rows, depth,
                     sizes.columns / kPanel, true);
-    item.ahead.Step(2);
+    item.ahead.Step(few);
     kernels.product(ds, words, head.q + panel / pack * kPanel, sizes.query_panel, item.dk + row * sizes.columns, sizes.columns, rows, depth,
                     sizes.columns / kPanel, true);
-    item.ahead.Step(2);
+    item.ahead.Step(few);
   }
-  int64_t panel = from / kPanel * kPanel - t, turned_stride = kKeys / pack;
-  kernels.transpose(ds_pairs + panel, kQueries, head.turned + panel * turned_stride, turned_stride, (last - first + pack - 1) / pack, to - t - panel);
+  int64_t panel = from / kPair * kPair - t, turned_stride = kKeys / pack;
+  kernels.transpose(ds_pairs + panel, kScores, head.turned + panel * turned_stride, turned_stride, (last - first + pack - 1) / pack, to - t - panel);
   for (int64_t row = from / kernels.rows * kernels.rows; row < to; row += kernels.rows) {
     // No later query sees these keys, and nothing was turned for it.
     int64_t rows = std::min(kernels.rows, to - row);
@@ -142,6 +145,7 @@ void GradientTile(const TileKernels& kernels, const AttentionShape& s, const Siz
     int64_t word = begin / pack, depth = (end + pack - 1) / pack - word;
     kernels.product(head.turned + (row - t) * turned_stride + word - first / pack, turned_stride, item.keys + word * kPanel, sizes.key_panel,
                     head.dq + row * sizes.columns, sizes.columns, rows, depth, sizes.columns / kPanel, true);
+    item.ahead.Step(few);
   }
 }
 
@@ -175,6 +179,7 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
   {
     Pieces own(memory + shared_size.used() + omp_get_thread_num() * head_size.used());
     Head head(own, sizes);
+    ReadyForProducts ready(kernels);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < kv_heads; i++) {
       const char* keys = RowOf(x.k, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);

@@ -33,7 +33,7 @@ void PackTransposed(const TileKernels& kernels, const void* x, int64_t stride, W
 
 void PackRows(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width) {
   kernels.pack_rows(x, stride, panels, panel_stride, rows, width);
-  int64_t packed = (rows + kernels.pack - 1) / kernels.pack, whole = CountPanels(rows) * kPanel / kernels.pack;
+  int64_t packed = (rows + kernels.pack - 1) / kernels.pack, whole = WholeWords(kernels, rows);
   for (int64_t panel = 0; panel < CountPanels(width); panel++) {
     std::memset(panels + panel * panel_stride + packed * kPanel, 0, (whole - packed) * kPanel * sizeof(Word));
   }

@@ -48,8 +48,27 @@ void SeeingQueries(const AttentionShape& shape, int64_t batch, Range* queries);
 // Panels of the rows of a head, summed over the width: panel t / 16 begins at word t · words of a row.
 void PackTransposed(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t rows, int64_t width);
 
-// Panels of the rows of a head, summed over the rows, and zeros behind them up to whole panels of rows.
+// Words of `rows` that are summed over, up to a multiple of a panel's.
+inline int64_t WholeWords(const TileKernels& kernels, int64_t rows) { return CountPanels((rows + kernels.pack - 1) / kernels.pack) * kPanel; }
+
+// Panels of the rows of a head, summed over the rows, and zeros behind them up to WholeWords.
 void PackRows(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width);
+
+// While it lives, its thread is ready for products.
+class ReadyForProducts {
+ public:
+  explicit ReadyForProducts(const TileKernels& kernels) : end_(kernels.end) {
+    if (kernels.begin != nullptr) kernels.begin();
+  }
+  ~ReadyForProducts() {
+    if (end_ != nullptr) end_();
+  }
+  ReadyForProducts(const ReadyForProducts&) = delete;
+  ReadyForProducts& operator=(const ReadyForProducts&) = delete;
+
+ private:
+  void (*end_)();
+};
 
 // Asks for rows of heads before they are needed, a few at a time during other work: they lie apart, where the processor does not look by
 // itself, and what it is asked for all at once it forgets.

@@ -169,7 +169,7 @@ LFT_DISPATCH void Mix(const Word* p, int64_t p_stride, const void* x, int64_t x_
   }
 }
 
-const TileKernels kPortable = {Type::kF32, 1, kRows, Product, Transpose, PackRows, Softmax, Gradient, Finish, Dot, Mix};
+const TileKernels kPortable = {Type::kF32, 1, kRows, nullptr, nullptr, Product, Transpose, PackRows, Softmax, Gradient, Finish, Dot, Mix};
 
 }  // namespace
 

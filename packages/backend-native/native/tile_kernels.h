@@ -11,8 +11,10 @@ namespace lft {
 using Word = uint32_t;
 
 constexpr int64_t kPanel = 16;
-// Rows that a kernel takes at most; of products, where the kernels say so, twice as many.
-constexpr int64_t kRows = 8, kMostRows = 16;
+// Columns that are rounded to bf16 together: two panels, which are a panel's rows of words.
+constexpr int64_t kPair = 2 * kPanel;
+// Rows that a kernel takes at most; of products, where the kernels say so, four times as many.
+constexpr int64_t kRows = 8, kMostRows = 32;
 
 constexpr int64_t CountPanels(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
 
@@ -36,6 +38,9 @@ struct TileKernels {
   // Values in a word, and rows of a left operand at a time.
   int64_t pack, rows;
 
+  // Make a thread ready for products, and undo that; nullptr where it always is.
+  void (*begin)();
+  void (*end)();
   // c [rows, 16·panels] f32 = a [rows, depth]·b, or added to it.
   void (*product)(const Word* a, int64_t a_stride, const Word* b, int64_t panel_stride, float* c, int64_t c_stride, int64_t rows, int64_t depth,
                   int64_t panels, bool accumulate);
