@@ -1,9 +1,11 @@
 import { useBackend } from '@lft/core';
 import { importPackage, packageFolder } from './import-package.mjs';
 
-/** Backends that have a package of their own, and what in it makes them the current one. */
+/** Backends that have a package of their own, what in it makes them the current one, and with which options. */
 const PACKAGES = {
   native: { name: '@lft/backend-native', start: 'useNative' },
+  // f32 weights whose products are rounded to bf16, as PyTorch's 'medium' does where the processor has matrix units.
+  'native-bf16': { name: '@lft/backend-native', start: 'useNative', options: { precision: 'bf16' } },
   tensorflow: { name: '@lft/backend-tensorflow', start: 'useTensorFlow' },
 };
 
@@ -21,6 +23,6 @@ export async function startBackend(name) {
   if (!known) return useBackend(name);
   const module = await importPackage(known.name);
   if (typeof module[known.start] !== 'function') throw new Error(`${known.name} has no ${known.start}()`);
-  await module[known.start]();
+  await module[known.start](known.options);
   return name;
 }

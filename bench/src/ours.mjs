@@ -27,12 +27,12 @@ const { format } = model.weight(model.sites.find(({ kind }) => kind === 'linear'
 // A format that this build does not know must not pass for another.
 if (format !== weights) throw new Error(`no ${weights} weights in this build: they were held as ${format}`);
 
-const trained = process.env.LFT_TRAINED ?? (weights === 'bf16' && settings.backend === 'native' ? 'bf16' : 'f32');
+// Weights that train in bf16 are compared with PyTorch's settings of f32 (autocast) and of bf16 weights and states.
+const trained = weights === 'bf16' && settings.backend === 'native' ? 'bf16' : 'f32';
 const everyLinear = () => ({ adapter: lora({ rank: RANK, alpha: 2 * RANK, targets: 'all-linear' }) });
 const METHODS = {
   'lora-qv': () => ({ adapter: lora({ rank: RANK, alpha: 2 * RANK, targets: ['q_proj', 'v_proj'] }) }),
   'lora-all': everyLinear,
-  // As in PyTorch's settings, of which one keeps f32 weights and states (autocast) and one bf16.
   full: () => ({ adapter: full({ weights: trained }) }),
   async lisa() {
     const { lisa } = await importPackage('@lft/lisa');
