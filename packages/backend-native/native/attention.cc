@@ -120,6 +120,7 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
   Packed packed(pieces, s, sizes);
   for (int64_t b = 0; b < s.batch; b++) VisibleKeys(s, b, packed.visible + b * s.queries);
   int64_t group = s.heads / s.kv_heads, tiles = (s.queries + kQueries - 1) / kQueries;
+  Shares shares(s.batch * s.heads * tiles);
 #pragma omp parallel
   {
     Pieces own(memory + packed_size.used() + omp_get_thread_num() * tile_size.used());
@@ -131,16 +132,12 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
       PackTransposed(kernels, RowOf(k, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.keys_t + i * sizes.keys_t, s.keys, s.width);
       PackRows(kernels, RowOf(v, s, b, 0, kv, s.keys, s.kv_heads), stride, packed.values + i * sizes.values, sizes.value_panel, s.keys, s.width);
     }
-    const int64_t items = s.batch * s.heads * tiles;
     // Heads that share keys go together. Late queries see the most keys and go first, so that the threads end together.
     auto queries_of = [&](int64_t i) {
       int64_t head = i / (group * tiles) * group + i % group, t = (tiles - 1 - i / group % tiles) * kQueries;
       return Queries{head / s.heads, head % s.heads, t, std::min(s.queries, t + kQueries)};
     };
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < items; i++) {
-      AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, queries_of(i), queries_of(std::min(i + omp_get_num_threads(), items - 1)));
-    }
+    shares.Take([&](int64_t i, int64_t next) { AttendTile(kernels, s, sizes, packed, tile, q, o, log_sum, queries_of(i), queries_of(next)); });
   }
 }
 

@@ -166,6 +166,7 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
   float scales[kKeys], ones[kKeys];
   std::fill_n(scales, kKeys, s.scale);
   std::fill_n(ones, kKeys, 1.0f);
+  Shares shares(sizes.items);
   // Keys from `first` on, at most kKeys, of what lies in the buffers of a head.
   auto finish_keys = [&](int64_t kv_head, int64_t buffer, int64_t first) {
     int64_t b = kv_head / s.kv_heads, kv = kv_head % s.kv_heads, rows = std::min(kKeys, s.keys - first);
@@ -185,8 +186,7 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
       const char* keys = RowOf(x.k, s, i / s.kv_heads, 0, i % s.kv_heads, s.keys, s.kv_heads);
       PackRows(kernels, keys, kv_stride, shared.keys + i * head_words, sizes.key_panel, s.keys, s.width);
     }
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < sizes.items; i++) {
+    shares.Take([&](int64_t i, int64_t next_item) {
       int64_t kv_head = i / sizes.parts, b = kv_head / s.kv_heads, kv = kv_head % s.kv_heads, count = sizes.group / sizes.parts;
       int64_t buffer = sizes.parts == 1 ? omp_get_thread_num() : i;
       Item item{shared.visible + b * s.queries, shared.seeing + b * s.keys, RowOf(x.k, s, b, 0, kv, s.keys, s.kv_heads),
@@ -197,8 +197,7 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
       // Query heads of the whole batch.
       for (int64_t h = i * count, end = h + count; h < end; h++) {
         PackHead(kernels, s, sizes, x, head, b, h % s.heads);
-        // The next is likely the first head of the item that no thread has taken yet.
-        int64_t next = h + 1 < end ? h + 1 : std::min((i + omp_get_num_threads()) * count, s.batch * s.heads - 1), finished = 0;
+        int64_t next = h + 1 < end ? h + 1 : next_item * count, finished = 0;
         for (int64_t first = 0; first < s.keys; first += kKeys) {
           int64_t last = std::min(s.keys, first + kKeys), complete = std::max<int64_t>(last - past, 0), rows = complete - finished;
           char* dq = RowOf(x.dq, s, b, finished, h % s.heads, s.queries, s.heads);
@@ -218,8 +217,9 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
       }
       if (sizes.parts == 1)
         for (int64_t first = 0; first < s.keys; first += kKeys) finish_keys(kv_head, buffer, first);
-    }
+    });
     if (sizes.parts > 1) {
+#pragma omp barrier
 #pragma omp for schedule(static)
       for (int64_t i = 0; i < kv_heads * blocks; i++) finish_keys(i / blocks, i / blocks * sizes.parts, i % blocks * kKeys);
     }

@@ -1,6 +1,10 @@
 #pragma once
+#include <omp.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "fused.h"
 #include "tile_kernels.h"
@@ -53,6 +57,33 @@ inline int64_t WholeWords(const TileKernels& kernels, int64_t rows) { return Cou
 
 // Panels of the rows of a head, summed over the rows, and zeros behind them up to WholeWords.
 void PackRows(const TileKernels& kernels, const void* x, int64_t stride, Word* panels, int64_t panel_stride, int64_t rows, int64_t width);
+
+// Items of work, a share for each thread: a thread takes those of its own share, whose operands it likely has in its cache from call to call,
+// and then what others have left.
+class Shares {
+ public:
+  explicit Shares(int64_t items) : shares_(omp_get_max_threads()) {
+    int64_t threads = shares_.size();
+    for (int64_t t = 0; t < threads; t++) shares_[t].next = items * t / threads, shares_[t].end = items * (t + 1) / threads;
+  }
+
+  // Calls body(item, likely the thread's next one).
+  template <typename Body>
+  void Take(const Body& body) {
+    int64_t threads = shares_.size(), own = omp_get_thread_num();
+    for (int64_t t = own; t < own + threads; t++) {
+      Share& share = shares_[t % threads];
+      for (int64_t i = share.next++; i < share.end; i = share.next++) body(i, std::min(i + 1, share.end - 1));
+    }
+  }
+
+ private:
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  std::vector<Share> shares_;
+};
 
 // While it lives, its thread is ready for products.
 class ReadyForProducts {
