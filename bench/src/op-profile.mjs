@@ -39,7 +39,8 @@ export function profileKernels() {
     gradient.gradFunc = (...call) => {
       const name = `${kernel.kernelName}, gradient`;
       const thunks = timed(name, () => gradFunc(...call));
-      return Object.fromEntries(Object.entries(thunks).map(([input, thunk]) => [input, () => timed(name, thunk)]));
+      const onto = (thunk) => (sum) => timed(name, () => thunk(sum));
+      return Object.fromEntries(Object.entries(thunks).map(([input, thunk]) => [input, onto(thunk)]));
     };
   }
 

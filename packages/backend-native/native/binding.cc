@@ -292,12 +292,12 @@ napi_value ScatterAdd(Call& c) {
   return nullptr;
 }
 
-// matmul(a, b, c, rows, inner, columns, transposeA, transposeB, bf16)
+// matmul(a, b, c, rows, inner, columns, transposeA, transposeB, bf16, adds)
 napi_value MatmulOp(Call& c) {
   int64_t m = c.Int(3), k = c.Int(4), n = c.Int(5);
   Matrix a{c.Data<void>(0), c.TypeOf(0), m, k, c.Bool(6) ? 1 : k, c.Bool(6) ? m : 1};
   Matrix b{c.Data<void>(1), c.TypeOf(1), k, n, c.Bool(7) ? 1 : n, c.Bool(7) ? k : 1};
-  lft::Matmul(a, b, c.Tensor(2), false, c.Bool(8));
+  lft::Matmul(a, b, c.Tensor(2), c.Bool(9), c.Bool(8));
   return nullptr;
 }
 
@@ -310,9 +310,9 @@ napi_value Int8ProductOp(Call& c) {
   lft::Int8Product(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), c.Int(4));
   return nullptr;
 }
-// int8InputGradient(dy, codes, scales, dx, count, rows, columns)
+// int8InputGradient(dy, codes, scales, dx, count, rows, columns, adds)
 napi_value Int8InputGradientOp(Call& c) {
-  lft::Int8InputGradient(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), c.Int(4));
+  lft::Int8InputGradient(c.Tensor(0), Int8At(c, 1, 5), c.Tensor(3), c.Int(4), c.Bool(7));
   return nullptr;
 }
 // unpackInt8(codes, scales, out, rows, columns)
@@ -368,9 +368,10 @@ napi_value RmsNormOp(Call& c) {
   lft::RmsNorm(c.Tensor(0), c.Data<float>(1), static_cast<float>(c.Number(2)), c.Tensor(3), c.Data<float>(4), c.Int(5), c.Int(6));
   return nullptr;
 }
-// rmsNormGradient(dy, x, weight, inverse, dx, rows, width)
+// rmsNormGradient(dy, x, weight, inverse, dx, rows, width, adds)
 napi_value RmsNormGradientOp(Call& c) {
-  lft::RmsNormInputGradient(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), c.Int(5), c.Int(6));
+  lft::RmsNormInputGradient(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), c.Int(5), c.Int(6),
+                            c.Bool(7));
   return nullptr;
 }
 // rotary(x, cos, sin, y, rows, heads, width, direction)
@@ -411,11 +412,11 @@ napi_value LowRankOp(Call& c) {
   lft::LowRank(c.Tensor(0), c.Data<float>(1), c.Data<float>(2), c.Tensor(3), c.Tensor(4), shape, c.Bool(10));
   return nullptr;
 }
-// lowRankGradients(dy, x, a, b, low, dx, da, db, rows, in, out, rank, scale, bf16)
+// lowRankGradients(dy, x, a, b, low, dx, da, db, adds, rows, in, out, rank, scale, bf16)
 napi_value LowRankGradientsOp(Call& c) {
-  lft::LowRankShape shape{c.Int(8), c.Int(9), c.Int(10), c.Int(11), static_cast<float>(c.Number(12))};
+  lft::LowRankShape shape{c.Int(9), c.Int(10), c.Int(11), c.Int(12), static_cast<float>(c.Number(13))};
   lft::LowRankGradients(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), c.Tensor(5), c.Data<float>(6),
-                        c.Data<float>(7), shape, c.Bool(13));
+                        c.Data<float>(7), c.Bool(8), shape, c.Bool(14));
   return nullptr;
 }
 // linearCrossEntropy(h, weight, targets, dh, dw, rows, vocabulary, width, bf16) → loss

@@ -32,23 +32,26 @@ void RmsNorm(const Values& x, const float* weight, float epsilon, const Values& 
   });
 }
 
-LFT_DISPATCH static void RmsNormGradientRow(const float* dy, const float* x, const float* weight, float scale, float* dx, int64_t width) {
+LFT_DISPATCH static void RmsNormGradientRow(const float* dy, const float* x, const float* weight, float scale, const float* before, float* dx,
+                                            int64_t width) {
   float dot = 0;
 #pragma omp simd reduction(+ : dot)
   for (int64_t i = 0; i < width; i++) dot += dy[i] * weight[i] * x[i];
   float mean = dot * scale / width;
 #pragma omp simd
-  for (int64_t i = 0; i < width; i++) dx[i] = scale * (dy[i] * weight[i] - x[i] * scale * mean);
+  for (int64_t i = 0; i < width; i++) dx[i] = before[i] + scale * (dy[i] * weight[i] - x[i] * scale * mean);
 }
 
 void RmsNormInputGradient(const Values& dy, const Values& x, const float* weight, const float* inverse, const Values& dx, int64_t rows,
-                          int64_t width) {
+                          int64_t width, bool adds) {
+  const std::vector<float> zeros(adds ? 0 : width);
   Split(rows, width, [&](int64_t begin, int64_t end) {
     std::vector<float> d(width), in(width), out(width);
     for (int64_t r = begin; r < end; r++) {
       int64_t at = r * width;
       float* target = Target(dx, at, out.data());
-      RmsNormGradientRow(Read(dy, at, width, d.data()), Read(x, at, width, in.data()), weight, inverse[r], target, width);
+      const float* before = adds ? Read(dx, at, width, out.data()) : zeros.data();
+      RmsNormGradientRow(Read(dy, at, width, d.data()), Read(x, at, width, in.data()), weight, inverse[r], before, target, width);
       Write(dx, at, width, target);
     }
   });

@@ -7,9 +7,9 @@ namespace lft {
 
 // y [rows, width] = x·inverse∘weight, inverse [rows] = 1/sqrt(mean(x²) + epsilon).
 void RmsNorm(const Values& x, const float* weight, float epsilon, const Values& y, float* inverse, int64_t rows, int64_t width);
-// dx = inverse·(g − x̂·mean(g∘x̂)) with g = dy∘weight.
+// dx = inverse·(g − x̂·mean(g∘x̂)) with g = dy∘weight, or added to it.
 void RmsNormInputGradient(const Values& dy, const Values& x, const float* weight, const float* inverse, const Values& dx, int64_t rows,
-                          int64_t width);
+                          int64_t width, bool adds);
 
 // Rotates the halves of every head: x [rows, heads, width], cos and sin [rows, width]. direction −1 is the gradient.
 void Rotary(const Values& x, const float* cos, const float* sin, const Values& y, int64_t rows, int64_t heads, int64_t width,

@@ -233,11 +233,12 @@ struct Source {
   }
 };
 
-// Where a tile goes: values (r, c) to y[at + r * stride + c], times scales[c] where there are some.
+// Where a tile goes: values (r, c) to y[at + r * stride + c], times scales[c] where there are some, or added to it.
 struct Target {
   const Values& y;
   int64_t at, stride, columns;
   const float* scales;
+  bool adds;
 };
 
 // To the nearest bf16, ties to even; the only NaN that comes here is the quiet one.
@@ -252,8 +253,15 @@ LFT_VNNI inline void Store(__m512 value, const Target& to, int64_t r, int64_t c)
   __mmask16 mask = Mask(to.columns - c);
   if (to.scales != nullptr) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, to.scales + c));
   int64_t at = to.at + r * to.stride + c;
-  if (to.y.type == Type::kF32) _mm512_mask_storeu_ps(static_cast<float*>(to.y.data) + at, mask, value);
-  else StoreBf16(static_cast<uint16_t*>(to.y.data) + at, mask, value);
+  if (to.y.type == Type::kF32) {
+    float* y = static_cast<float*>(to.y.data) + at;
+    if (to.adds) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, y));
+    _mm512_mask_storeu_ps(y, mask, value);
+  } else {
+    uint16_t* y = static_cast<uint16_t*>(to.y.data) + at;
+    if (to.adds) value = _mm512_add_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, y)), 16)));
+    StoreBf16(y, mask, value);
+  }
 }
 
 // Row r of a tile, which is row `row` of x: the sums of its codes and the products of its outliers.
@@ -339,7 +347,7 @@ struct Range {
 
 // Rows and columns of y. A panel of columns is copied from the weight while the one before it is multiplied with: the weight's lines are
 // asked for ahead of time.
-void RangeProduct(const Rows& x, const Source& w, const Values& y, int64_t stride, const float* scales, Range rows, Range columns,
+void RangeProduct(const Rows& x, const Source& w, const Values& y, int64_t stride, const float* scales, bool adds, Range rows, Range columns,
                   uint8_t* panel) {
   int64_t tiles = (rows.end - rows.begin + kTileRows - 1) / kTileRows;
   for (int64_t n = columns.begin; n < columns.end; n += kPanel) {
@@ -349,13 +357,13 @@ void RangeProduct(const Rows& x, const Source& w, const Values& y, int64_t strid
       if (next > 0) w.Prefetch(n + kPanel, next, t, tiles);
       int64_t i = rows.begin + t * kTileRows;
       kProducts[std::min(kTileRows, rows.end - i)](x, i, panel, (w.inner + 3) / 4,
-                                                   {y, i * stride + n, stride, width, scales == nullptr ? nullptr : scales + n});
+                                                   {y, i * stride + n, stride, width, scales == nullptr ? nullptr : scales + n, adds});
     }
   }
 }
 
-// y [count, columns] = x·w, each column times its scale where there are some.
-void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales) {
+// y [count, columns] = x·w, each column times its scale where there are some, or added to it.
+void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales, bool adds) {
   int64_t panels = (columns + kPanel - 1) / kPanel;
   int64_t threads = count * columns * w.inner < (int64_t{1} << 20) ? 1 : omp_get_max_threads();
   int64_t bytes = (w.inner + 3) / 4 * 4 * kPanel;
@@ -372,7 +380,7 @@ void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, co
     } else {
       own = {panels * t / threads * kPanel, std::min(columns, panels * (t + 1) / threads * kPanel)};
     }
-    RangeProduct(x, w, y, columns, scales, rows, own, memory + t * bytes);
+    RangeProduct(x, w, y, columns, scales, adds, rows, own, memory + t * bytes);
   }
 }
 
@@ -388,19 +396,19 @@ bool TakesInt8Product(int64_t rows, int64_t columns) {
 
 void Int8Product(const Values& x, const Int8Matrix& w, const Values& y, int64_t count) {
   Rows rows = Quantise(x, count, w.columns, nullptr);
-  Multiply(rows, count, {w.codes, w.columns, w.columns, true}, w.rows, y, w.scales);
+  Multiply(rows, count, {w.codes, w.columns, w.columns, true}, w.rows, y, w.scales, false);
 }
 
-void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, int64_t count) {
+void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, int64_t count, bool adds) {
   Rows rows = Quantise(dy, count, w.rows, w.scales);
-  Multiply(rows, count, {w.codes, w.columns, w.rows, false}, w.columns, dx, nullptr);
+  Multiply(rows, count, {w.codes, w.columns, w.rows, false}, w.columns, dx, nullptr, adds);
 }
 
 #else
 
 bool TakesInt8Product(int64_t, int64_t) { return false; }
 void Int8Product(const Values&, const Int8Matrix&, const Values&, int64_t) {}
-void Int8InputGradient(const Values&, const Int8Matrix&, const Values&, int64_t) {}
+void Int8InputGradient(const Values&, const Int8Matrix&, const Values&, int64_t, bool) {}
 
 #endif
 

@@ -33,8 +33,8 @@ void LowRank(const Values& x, const float* a, const float* b, const Values& low,
 }
 
 void LowRankGradients(const Values& dy, const Values& x, const float* a, const float* b, const Values& low, const Values& dx, float* da,
-                      float* db, const LowRankShape& s, bool round) {
-  if (LowRankBlocksGradients(dy, x, a, b, low, dx, da, db, s)) return;
+                      float* db, bool adds, const LowRankShape& s, bool round) {
+  if (LowRankBlocksGradients(dy, x, a, b, low, dx, da, db, adds, s)) return;
   round = round || low.type == Type::kBf16;
   int64_t count = s.rank * s.rows, values = s.rows * s.out;
   bool rounded = round && dy.type == Type::kF32;
@@ -54,7 +54,7 @@ void LowRankGradients(const Values& dy, const Values& x, const float* a, const f
       for (int64_t r = 0; r < s.rank; r++) db[o * s.rank + r] = db_turned[r * s.out + o];
   }
   if (da != nullptr) Matmul(inner, Dense(x, s.rows, s.in), {da, Type::kF32}, false, round);
-  if (dx.data != nullptr) Matmul(inner.Transposed(), Dense(a, s.rank, s.in), dx, false, round);
+  if (dx.data != nullptr) Matmul(inner.Transposed(), Dense(a, s.rank, s.in), dx, adds, round);
 }
 
 }  // namespace lft

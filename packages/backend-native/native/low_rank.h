@@ -12,8 +12,8 @@ struct LowRankShape {
 // round: products of f32 operands are of bf16 too.
 void LowRank(const Values& x, const float* a, const float* b, const Values& low, const Values& y, const LowRankShape& shape, bool round);
 
-// dx [rows, in], dA and dB of the above. Those that are nullptr are left out; without dA and dB x is not read.
+// dx [rows, in], which is added to with `adds`, dA and dB of the above. Those that are nullptr are left out; without dA and dB x is not read.
 void LowRankGradients(const Values& dy, const Values& x, const float* a, const float* b, const Values& low, const Values& dx, float* da,
-                      float* db, const LowRankShape& shape, bool round);
+                      float* db, bool adds, const LowRankShape& shape, bool round);
 
 }  // namespace lft

@@ -202,7 +202,7 @@ bool LowRankBlocks(const Values& x, const float* a, const float* b, const Values
 }
 
 bool LowRankBlocksGradients(const Values& dy, const Values& x, const float* a, const float* b, const Values& low, const Values& dx, float* da,
-                            float* db, const LowRankShape& s) {
+                            float* db, bool adds, const LowRankShape& s) {
   const LowRankKernels* kernels = low.type == Type::kBf16 ? ChooseLowRankKernels(s) : nullptr;
   if (kernels == nullptr) return false;
   int64_t parts = PartsOf(s.rows);
@@ -233,7 +233,7 @@ bool LowRankBlocksGradients(const Values& dy, const Values& x, const float* a, c
       kernels->sum(block.low, s.rank, d, count, s.out, block.db, !first);
     }
     if (da != nullptr) kernels->sum(block.d_low.columns, s.rank, from + row * s.in, count, s.in, block.da, !first);
-    if (to != nullptr) factors.a.Multiply(*kernels, block.d_low.rows, count, to + row * s.in, false);
+    if (to != nullptr) factors.a.Multiply(*kernels, block.d_low.rows, count, to + row * s.in, adds);
   });
   // Parts are added in their order, so that a number of threads always gives the same bits.
   BackwardBlock sum = memory.Of(0);

@@ -9,6 +9,6 @@ namespace lft {
 
 bool LowRankBlocks(const Values& x, const float* a, const float* b, const Values& low, const Values& y, const LowRankShape& shape);
 bool LowRankBlocksGradients(const Values& dy, const Values& x, const float* a, const float* b, const Values& low, const Values& dx, float* da,
-                            float* db, const LowRankShape& shape);
+                            float* db, bool adds, const LowRankShape& shape);
 
 }  // namespace lft

@@ -35,8 +35,8 @@ bool TakesInt8Product(int64_t rows, int64_t columns);
 // outliers f32. A row with a value that is not finite gives no finite value.
 void Int8Product(const Values& x, const Int8Matrix& w, const Values& y, int64_t count);
 
-// dx [count, w.columns] = dy·W, for dy [count, w.rows]: rows of dy∘scales are rounded, as above (SwitchBack, arXiv 2304.13013).
-void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, int64_t count);
+// dx [count, w.columns] = dy·W, or added to it, for dy [count, w.rows]: rows of dy∘scales are rounded, as above (SwitchBack, arXiv 2304.13013).
+void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, int64_t count, bool adds);
 
 // The matrices as bf16, rounded from f32.
 void UnpackInt8(const Int8Matrix& w, uint16_t* out);

@@ -71,7 +71,7 @@ export interface Addon {
   clear(x: Values, bytes: number): void;
   gather(table: Source, ids: Source, out: Pointer, count: number, width: number): void;
   scatterAdd(ids: Source, x: Pointer, out: Pointer, count: number, width: number): void;
-  /** c [rows, columns] = a·b; with `bf16`, f32 operands are rounded for the matrix units. */
+  /** c [rows, columns] = a·b, or added to it; with `bf16`, f32 operands are rounded for the matrix units. */
   matmul(
     a: Source,
     b: Source,
@@ -82,13 +82,14 @@ export interface Addon {
     transposeA: number,
     transposeB: number,
     bf16: number,
+    adds: number,
   ): void;
   /** Whether the processor has int8 units, and the sums of such a weight fit them: 1 or 0. */
   takesInt8(rows: number, columns: number): number;
   /** y [count, rows] = x·Wᵀ for W [rows, columns] in int8; rows of x are rounded to int8. */
   int8Product: Int8Product;
-  /** dx [count, columns] = dy·W */
-  int8InputGradient: Int8Product;
+  /** dx [count, columns] = dy·W, or added to it. */
+  int8InputGradient(...product: [...Parameters<Int8Product>, adds: number]): void;
   /** Into bf16. */
   unpackInt8(codes: Int8Array, scales: Float32Array, out: Pointer, rows: number, columns: number): void;
   unpackNf4(codes: Uint8Array, scales: Float32Array, out: Pointer, rows: number, columns: number): void;
@@ -128,6 +129,7 @@ export interface Addon {
     dx: Values,
     rows: number,
     width: number,
+    adds: number,
   ): void;
   rotary(
     x: Values,
@@ -156,7 +158,7 @@ export interface Addon {
   ): void;
   /** low [rank, rows] = scale·A·xᵀ, y += lowᵀ·Bᵀ. */
   lowRank(x: Values, a: Pointer, b: Pointer, low: Values, y: Values, ...shape: LowRankShape): void;
-  /** `x`, `da` and `db` may be 0, and `dx`. `low` is held as x is. */
+  /** `x`, `da` and `db` may be 0, and `dx`, which may be added to. `low` is held as x is. */
   lowRankGradients(
     dy: Values,
     x: Values,
@@ -166,6 +168,7 @@ export interface Addon {
     dx: Values,
     da: Pointer,
     db: Pointer,
+    adds: number,
     ...shape: LowRankShape
   ): void;
   /** Gives the summed loss; `dh` and `dw` may be 0. */

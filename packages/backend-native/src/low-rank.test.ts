@@ -36,8 +36,8 @@ function product(
   return out;
 }
 
-/** In f64, with what lies between two products rounded as it is held. */
-function reference(shape: Shape, { x, a, b, y, dy }: Arrays): Arrays {
+/** In f64, with what lies between two products rounded as it is held. dx is added to the sum, if there is one. */
+function reference(shape: Shape, { x, a, b, y, dy, sum }: Arrays): Arrays {
   const { rows, in: width, out, rank } = shape;
   const scaled = (values: Float64Array) => rounded(values.map((value) => SCALE * value));
   const at = (values: Float64Array, columns: number) => (i: number, j: number) => values[i * columns + j]!;
@@ -48,7 +48,7 @@ function reference(shape: Shape, { x, a, b, y, dy }: Arrays): Arrays {
   return {
     low,
     y: y!.map((value, i) => value + update[i]!),
-    dx: product(rows, rank, width, turned(dLow, rows), at(a!, width)),
+    dx: product(rows, rank, width, turned(dLow, rows), at(a!, width)).map((value, i) => value + (sum?.[i] ?? 0)),
     da: product(rank, rows, width, at(dLow, rows), at(x!, width)),
     db: product(out, rows, rank, turned(dy!, out), turned(low, rows)),
   };
@@ -68,11 +68,12 @@ function native(addon: Addon, shape: Shape, gradientType: Type, given: Arrays): 
   const [x, y, dy] = [put(given.x!, 'bf16'), put(given.y!, 'bf16'), put(given.dy!, gradientType)];
   const [a, b] = [put(given.a!, 'f32'), put(given.b!, 'f32')];
   const room = (size: number, type: Type) => put(new Float64Array(size).fill(Number.NaN), type);
-  const [low, dx] = [room(rank * rows, 'bf16'), room(rows * width, 'bf16')];
+  const low = room(rank * rows, 'bf16');
+  const dx = given.sum ? put(given.sum, 'bf16') : room(rows * width, 'bf16');
   const [da, db] = [room(rank * width, 'f32'), room(out * rank, 'f32')];
   const sizes = [rows, width, out, rank, SCALE, 1] as const;
   addon.lowRank(x, a, b, low, y, ...sizes);
-  addon.lowRankGradients(dy, x, a, b, low, dx, da, db, ...sizes);
+  addon.lowRankGradients(dy, x, a, b, low, dx, da, db, Number(given.sum !== undefined), ...sizes);
   const bf16 = (values: number, size: number) =>
     Float64Array.from(float32FromBFloat16(new Uint16Array(addon.read(values - 1, 2 * size))));
   const f32 = (pointer: number, size: number) => Float64Array.from(new Float32Array(addon.read(pointer, 4 * size)));
@@ -110,8 +111,11 @@ const CASES: Record<string, Shape> = {
 const problem = nativeProblem();
 (problem ? describe.skip : describe)("LoRA's update in bf16", () => {
   for (const [name, shape] of Object.entries(CASES)) {
-    for (const gradientType of ['bf16', 'f32'] as const) {
-      test(`is that of the formula, and its gradients too: ${name}, dy in ${gradientType}`, () => {
+    for (const [gradientType, sum] of [
+      ['bf16', false],
+      ['f32', true],
+    ] as const) {
+      test(`is that of the formula, and its gradients too: ${name}, dy in ${gradientType}, ${sum ? 'on a sum' : 'alone'}`, () => {
         const addon = loadAddon(undefined);
         const { rows, in: width, out, rank } = shape;
         const given = {
@@ -120,6 +124,7 @@ const problem = nativeProblem();
           b: draw('b', out * rank),
           y: draw('y', rows * out),
           dy: draw('dy', rows * out),
+          ...(sum && { sum: draw('sum', rows * width) }),
         };
         const [actual, expected] = [native(addon, shape, gradientType, given), reference(shape, given)];
         // bf16 has steps of 1/128; where low is rounded the other way, what is made of it is off by as much.

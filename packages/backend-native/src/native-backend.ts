@@ -87,6 +87,13 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
     return out;
   }
 
+  /** Memory for a gradient: that of the sum so far, to be added to, where nobody shares it and it is held so; else of its own. */
+  gradient(shape: number[], format: Format, sum?: tf.TensorInfo): { out: tf.TensorInfo; adds: 0 | 1 } {
+    if (!sum || this.shared(sum) || this.format(sum) !== format)
+      return { out: this.output(shape, 'float32', format), adds: 0 };
+    return { out: this.share(sum, shape), adds: 1 };
+  }
+
   /** For kernels that take f32 only: bf16 values are widened, once for all who share them. */
   pointer(x: tf.TensorInfo): Pointer {
     const block = this.blocks.get(x.dataId);

@@ -45,7 +45,7 @@ function product(
   try {
     addon.write(blocks[0], values);
     const [from, to] = [blocks[0] + Number(types.x === 'bf16'), blocks[1] + Number(types.y === 'bf16')];
-    if (!('codes' in data)) addon.matmul(from, data, to, count, columns, rows, 0, 1, 0);
+    if (!('codes' in data)) addon.matmul(from, data, to, count, columns, rows, 0, 1, 0, 0);
     else if (!addon.vectorProduct(from, data.codes, data.scales, to, count, rows, columns)) return undefined;
     const result = addon.read(blocks[1], (types.y ? 2 : 4) * count * rows);
     return types.y ? float32FromBFloat16(new Uint16Array(result)) : new Float32Array(result);

@@ -14,7 +14,7 @@ for (let round = 0; round < 1500; round++) {
   const [x, y, z] = [0, 0, 0].map(() => addon.alloc(4 * n * n));
   addon.fill(x, n * n, 1);
   addon.fill(y, n * n, 2);
-  addon.matmul(x, y, z, n, n, n, 0, 0, 0);
+  addon.matmul(x, y, z, n, n, n, 0, 0, 0, 0);
   if (new Float32Array(addon.read(z, 4 * n * n)).some((value) => value !== 2 * n)) wrong++;
   for (const block of [x, y, z]) addon.release(block);
 }

@@ -4,7 +4,7 @@ import type { Source } from '../addon.js';
 import type { NativeBackend } from '../native-backend.js';
 
 /**
- * x·Wᵀ of x [count, in], or x·W of x [count, out], for a frozen W [out, in], into `result`.
+ * x·Wᵀ of x [count, in], or x·W of x [count, out], for a frozen W [out, in], into `result`. x·W is added to it, if it `adds`.
  * int8 weights are multiplied as int8 where the processor can, with the rows of x rounded to it too.
  */
 export function frozenProduct(
@@ -13,6 +13,7 @@ export function frozenProduct(
   weight: FrozenWeight,
   transposed: boolean,
   result: tf.TensorInfo,
+  adds: 0 | 1 = 0,
 ): void {
   const { addon } = backend;
   const { data, rows, columns } = weight;
@@ -21,13 +22,24 @@ export function frozenProduct(
   if (transposed && 'codes' in data && addon.vectorProduct(from, data.codes, data.scales, to, count, rows, columns))
     return;
   if (data instanceof Int8Values && addon.takesInt8(rows, columns)) {
-    const product = transposed ? addon.int8Product : addon.int8InputGradient;
-    product(from, data.codes, data.scales, to, count, rows, columns);
+    if (transposed) addon.int8Product(from, data.codes, data.scales, to, count, rows, columns);
+    else addon.int8InputGradient(from, data.codes, data.scales, to, count, rows, columns, adds);
     return;
   }
   const [inner, outer] = transposed ? [columns, rows] : [rows, columns];
   withMatrix(backend, weight, (matrix) =>
-    addon.matmul(from, matrix, to, count, inner, outer, 0, Number(transposed), Number(backend.precision === 'bf16')),
+    addon.matmul(
+      from,
+      matrix,
+      to,
+      count,
+      inner,
+      outer,
+      0,
+      Number(transposed),
+      Number(backend.precision === 'bf16'),
+      adds,
+    ),
   );
 }
 

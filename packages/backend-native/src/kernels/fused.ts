@@ -48,19 +48,20 @@ export const fused: readonly Kernel[] = [
   },
   {
     name: 'LftRmsNormInputGradient',
-    run(backend, { dy, x, weight, inverse }: Tensors) {
+    run(backend, { dy, x, weight, inverse, sum }: Tensors) {
       const [rows, width] = x!.shape as [number, number];
-      const dx = backend.output([rows, width], 'float32', backend.format(x!));
+      const { out, adds } = backend.gradient([rows, width], backend.format(x!), sum);
       backend.addon.rmsNormGradient(
         backend.values(dy!),
         backend.values(x!),
         backend.pointer(weight!),
         backend.pointer(inverse!),
-        backend.values(dx),
+        backend.values(out),
         rows,
         width,
+        adds,
       );
-      return dx;
+      return out;
     },
   },
   {

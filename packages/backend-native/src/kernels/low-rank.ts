@@ -3,7 +3,7 @@ import type { LowRankShape } from '../addon.js';
 import type { NativeBackend } from '../native-backend.js';
 import type { Kernel } from './kernel.js';
 
-type Tensors = Record<'y' | 'dy' | 'x' | 'a' | 'b' | 'low', tf.TensorInfo>;
+type Tensors = Record<'y' | 'dy' | 'x' | 'a' | 'b' | 'low' | 'sum', tf.TensorInfo>;
 
 function shapeOf(
   backend: NativeBackend,
@@ -34,15 +34,15 @@ export const lowRank: readonly Kernel[] = [
     },
   },
   {
-    // dx, if it is passed on; dA and dB where x is given.
+    // dx, if it is passed on, added to the sum where it can be; dA and dB where x is given.
     name: 'LftLowRankGradients',
     run(
       backend,
-      inputs: Omit<Tensors, 'y' | 'x'> & Partial<Tensors>,
+      inputs: Omit<Tensors, 'y' | 'x' | 'sum'> & Partial<Tensors>,
       { scale, passes }: { scale: number; passes: boolean },
     ) {
-      const { dy, x, a, b, low } = inputs;
-      const dx = passes ? [backend.output([dy.shape[0]!, a.shape[1]!], 'float32', backend.format(low))] : [];
+      const { dy, x, a, b, low, sum } = inputs;
+      const dx = passes ? backend.gradient([dy.shape[0]!, a.shape[1]!], backend.format(low), sum) : undefined;
       const factors = x ? [a, b].map(({ shape }) => backend.output(shape, 'float32')) : [];
       const [da, db] = factors.map((each) => backend.pointer(each));
       backend.addon.lowRankGradients(
@@ -51,12 +51,13 @@ export const lowRank: readonly Kernel[] = [
         backend.pointer(a),
         backend.pointer(b),
         backend.values(low),
-        dx[0] ? backend.values(dx[0]) : 0,
+        dx ? backend.values(dx.out) : 0,
         da ?? 0,
         db ?? 0,
+        dx?.adds ?? 0,
         ...shapeOf(backend, dy.shape[0]!, inputs, scale),
       );
-      return [...dx, ...factors];
+      return [...(dx ? [dx.out] : []), ...factors];
     },
   },
 ];

@@ -38,6 +38,7 @@ function multiply(
       Number(transposeA),
       Number(transposeB),
       rounding(backend),
+      0,
     );
   }
   return out;
@@ -67,12 +68,12 @@ export const products: readonly Kernel[] = [
     },
   },
   {
-    // dx = dy·W
+    // dx = dy·W, added to the sum where it can be
     name: 'LftLinearInputGradient',
-    run(backend, { dy }: { dy: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
-      const dx = backend.output([dy.shape[0]!, weight.columns], 'float32', formatBeside(backend, weight));
-      frozenProduct(backend, dy, weight, false, dx);
-      return dx;
+    run(backend, { dy, sum }: { dy: tf.TensorInfo; sum?: tf.TensorInfo }, { weight }: { weight: FrozenWeight }) {
+      const { out, adds } = backend.gradient([dy.shape[0]!, weight.columns], formatBeside(backend, weight), sum);
+      frozenProduct(backend, dy, weight, false, out, adds);
+      return out;
     },
   },
   {

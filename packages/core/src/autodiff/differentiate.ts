@@ -57,7 +57,9 @@ function backward(
   for (const node of passed.reverse()) {
     const dys = node.outputs.map(({ id }) => gradients.get(id) ?? null);
     if (dys.some((each) => each !== null)) {
-      for (const [name, dx] of inputGradients(node, dys, dependent)) {
+      // The caller's dy is not ours to add to.
+      const sumOf = (id: number) => (gradients.get(id) === dy ? undefined : gradients.get(id));
+      for (const [name, dx] of inputGradients(node, dys, dependent, sumOf)) {
         const { id } = node.inputs[name]!;
         const before = gradients.get(id);
         gradients.set(id, before ? accumulate(before, dx) : dx);
@@ -81,11 +83,12 @@ function backward(
   }
 }
 
-/** Gradients of a node's inputs that depend on a source. Each is a tensor of its own. */
+/** Gradients of a node's inputs that depend on a source, but for those that were added to the sum so far. Each is a tensor of its own. */
 function inputGradients(
   node: TapeNode,
   dys: (tf.Tensor | null)[],
   dependent: ReadonlySet<number>,
+  sumOf: (id: number) => tf.Tensor | undefined,
 ): [string, tf.Tensor][] {
   const { gradient, kernelName, inputs } = node;
   if (!gradient) throw new Error(`there is no gradient of ${kernelName}: a trained tensor must not pass through it`);
@@ -96,7 +99,9 @@ function inputGradients(
       if (!dependent.has(input.id)) continue;
       const thunk = thunks[name];
       if (!thunk) throw new Error(`the gradient of ${kernelName} has no part for its input ${name}`);
-      const dx = thunk();
+      const sum = sumOf(input.id);
+      const dx = thunk(sum);
+      if (dx === sum) continue;
       if (!tf.util.arraysEqual(dx.shape, input.shape)) {
         throw new Error(
           `the gradient of ${kernelName} for its input ${name} is [${dx.shape}], and the input [${input.shape}]`,

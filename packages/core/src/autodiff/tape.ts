@@ -1,5 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+/**
+ * The gradient of an input.
+ * @param sum of the parts from operations that were passed before, if there are any. Backends may add to it in its memory: then it is returned.
+ *   Else the part alone is, as by the tensor library's gradients, which know no sums.
+ */
+export type InputGradient = (sum?: tf.Tensor) => tf.Tensor;
+
 /** What the tensor library's engine records of an operation. Not in its public types. */
 export interface TapeNode {
   readonly id: number;
@@ -7,7 +14,7 @@ export interface TapeNode {
   readonly inputs: tf.NamedTensorMap;
   readonly outputs: readonly tf.Tensor[];
   readonly saved: readonly (tf.Tensor | undefined)[] | null;
-  readonly gradient?: (dys: (tf.Tensor | null)[]) => { readonly [input: string]: () => tf.Tensor };
+  readonly gradient?: (dys: (tf.Tensor | null)[]) => { readonly [input: string]: InputGradient };
 }
 
 /** The parts of the engine that record. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { record, recordedInputs, unrecorded, view } from '../autodiff/tape.js';
+import { type InputGradient, record, recordedInputs, unrecorded, view } from '../autodiff/tape.js';
 
 /** Whether the gradient of this input may be asked for. */
 type Wanted<Inputs> = (input: keyof Inputs & string) => boolean;
@@ -28,7 +28,7 @@ export interface Op<Inputs extends tf.NamedTensorMap, Attributes> {
     saved: tf.Tensor[],
     attributes: Attributes,
     wanted: Wanted<Inputs>,
-  ): { readonly [Name in keyof Inputs]?: () => tf.Tensor };
+  ): { readonly [Name in keyof Inputs]?: InputGradient };
 }
 
 /**
@@ -63,6 +63,9 @@ function runKernel(kernelName: string, inputs: tf.NamedTensorMap, attributes: ob
   return Array.isArray(outputs) ? outputs : [outputs];
 }
 
+/** Whether the current backend has such a kernel. */
+export const hasKernel = (kernelName: string): boolean => tf.getKernel(kernelName, tf.getBackend()) !== undefined;
+
 /**
  * Runs a kernel that only some backends have, such as a gradient in one pass over memory.
  * @returns undefined where the current backend has none: the reference formula does it
@@ -72,8 +75,22 @@ export function runIfFused(
   inputs: tf.NamedTensorMap,
   attributes: object = {},
 ): tf.Tensor[] | undefined {
-  if (!tf.getKernel(kernelName, tf.getBackend())) return undefined;
-  return runKernel(kernelName, inputs, attributes);
+  return hasKernel(kernelName) ? runKernel(kernelName, inputs, attributes) : undefined;
+}
+
+/**
+ * The same for a gradient with the sum so far as one more input, to which a kernel may add in its memory.
+ * @returns the sum, if its first output lies there
+ */
+export function runOnto(
+  sum: tf.Tensor | undefined,
+  kernelName: string,
+  inputs: tf.NamedTensorMap,
+  attributes: object = {},
+): tf.Tensor[] | undefined {
+  const outputs = runIfFused(kernelName, { ...inputs, ...(sum && { sum }) }, attributes);
+  if (!sum || outputs?.[0]?.dataId !== sum.dataId) return outputs;
+  return [sum, ...outputs.slice(1)];
 }
 
 /** An op's gradient as it is registered. On a tape of the tensor library's own, everything is saved and nothing says what is wanted. */
@@ -82,7 +99,7 @@ type OpGradient = (
   saved: readonly (tf.Tensor | undefined)[],
   attributes: object,
   wanted?: (input: string) => boolean,
-) => { readonly [input: string]: () => tf.Tensor };
+) => { readonly [input: string]: InputGradient };
 
 function gradientOf<Inputs extends tf.NamedTensorMap, Attributes>(op: Op<Inputs, Attributes>): OpGradient {
   return (dy, saved, attributes, wanted = () => true) => {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
-import { type Op, runIfFused, runOp } from './define-op.js';
+import { type Op, runOnto, runOp } from './define-op.js';
 import { times, timesTransposed } from './frozen-products.js';
 import { matmul } from './matmul.js';
 
@@ -18,7 +18,7 @@ const frozenLinear: Op<LinearInputs, LinearAttributes> = {
   backward(dy, _saved, { weight }) {
     return {
       // dX = dY·W; W itself is frozen and gets no gradient.
-      x: () => runIfFused('LftLinearInputGradient', { dy }, { weight })?.[0] ?? times(dy as tf.Tensor2D, weight),
+      x: (sum) => runOnto(sum, 'LftLinearInputGradient', { dy }, { weight })?.[0] ?? times(dy as tf.Tensor2D, weight),
     };
   },
 };

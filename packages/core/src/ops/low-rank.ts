@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { view } from '../autodiff/tape.js';
-import { type Op, runIfFused, runOp } from './define-op.js';
+import { hasKernel, type Op, runOnto, runOp } from './define-op.js';
 import { product } from './matmul.js';
 
 type Inputs = { y: tf.Tensor2D; x: tf.Tensor2D; a: tf.Tensor2D; b: tf.Tensor2D };
@@ -25,14 +25,16 @@ const op: Op<Inputs, Attributes> = {
     const [passes, factors] = [wanted('x'), trains(wanted)];
     const y = () => view(dy);
     if (!passes && !factors) return { y };
-    const fused = runIfFused(
-      'LftLowRankGradients',
-      { dy, a: a!, b: b!, low: low!, ...(factors && { x: x! }) },
-      { scale, passes },
-    );
-    if (fused) {
-      const [da, db] = passes ? fused.slice(1) : fused;
-      return { y, x: () => fused[0]!, a: () => da!, b: () => db! };
+    if (hasKernel('LftLowRankGradients')) {
+      // All at once, when the first of them is asked for.
+      let all: tf.Tensor[] | undefined;
+      const gradient = (index: number, sum?: tf.Tensor) => {
+        const inputs = { dy, a: a!, b: b!, low: low!, ...(factors && { x: x! }) };
+        all ??= runOnto(sum, 'LftLowRankGradients', inputs, { scale, passes })!;
+        return all[index]!;
+      };
+      const first = passes ? 1 : 0;
+      return { y, x: (sum) => gradient(0, sum), a: () => gradient(first), b: () => gradient(first + 1) };
     }
     const [d, inner] = [dy as tf.Tensor2D, low as tf.Tensor2D];
     const dLow = tf.mul(product(d, b as tf.Tensor2D), scale) as tf.Tensor2D;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { columnSums } from './column-sums.js';
-import { type Op, runIfFused, runOp } from './define-op.js';
+import { type Op, runOnto, runOp } from './define-op.js';
 
 type RmsNormInputs = { x: tf.Tensor2D; weight: tf.Tensor1D };
 interface RmsNormAttributes {
@@ -20,8 +20,8 @@ const op: Op<RmsNormInputs, RmsNormAttributes> = {
   backward(dy, [x, weight, inverse]) {
     // With x̂ = x·inverse and g = dy∘w: dx = inverse·(g − x̂·mean(g∘x̂)), dw = Σ_n dy∘x̂.
     return {
-      x: () => {
-        const fused = runIfFused('LftRmsNormInputGradient', { dy, x: x!, weight: weight!, inverse: inverse! });
+      x: (sum) => {
+        const fused = runOnto(sum, 'LftRmsNormInputGradient', { dy, x: x!, weight: weight!, inverse: inverse! });
         if (fused) return fused[0]!;
         const normalized = tf.mul(x!, inverse!);
         const g = tf.mul(dy, weight!);
