@@ -368,6 +368,11 @@ napi_value RmsNormOp(Call& c) {
   lft::RmsNorm(c.Tensor(0), c.Data<float>(1), static_cast<float>(c.Number(2)), c.Tensor(3), c.Data<float>(4), c.Int(5), c.Int(6));
   return nullptr;
 }
+// rmsNormWeightGradient(dy, x, inverse, dw, rows, width)
+napi_value RmsNormWeightGradientOp(Call& c) {
+  lft::RmsNormWeightGradient(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Int(4), c.Int(5));
+  return nullptr;
+}
 // rmsNormGradient(dy, x, weight, inverse, dx, rows, width, adds)
 napi_value RmsNormGradientOp(Call& c) {
   lft::RmsNormInputGradient(c.Tensor(0), c.Tensor(1), c.Data<float>(2), c.Data<float>(3), c.Tensor(4), c.Int(5), c.Int(6),
@@ -474,6 +479,7 @@ napi_value Init(napi_env env, napi_value exports) {
       {"takesVectorProduct", Guarded<TakesVectorProductOp>},
       {"decodeBlock", Guarded<DecodeBlockOp>},
       {"rmsNorm", Guarded<RmsNormOp>},
+      {"rmsNormWeightGradient", Guarded<RmsNormWeightGradientOp>},
       {"rmsNormGradient", Guarded<RmsNormGradientOp>},
       {"rotary", Guarded<RotaryOp>},
       {"swiglu", Guarded<SwigluOp>},

@@ -57,6 +57,25 @@ void RmsNormInputGradient(const Values& dy, const Values& x, const float* weight
   });
 }
 
+LFT_DISPATCH static void AddProducts(const float* dy, const float* x, float scale, float* sums, int64_t width) {
+#pragma omp simd
+  for (int64_t i = 0; i < width; i++) sums[i] += dy[i] * (x[i] * scale);
+}
+
+void RmsNormWeightGradient(const Values& dy, const Values& x, const float* inverse, float* dw, int64_t rows, int64_t width) {
+  std::vector<float> sums(omp_get_max_threads() * width);
+  Split(rows, width, [&](int64_t begin, int64_t end) {
+    std::vector<float> d(width), in(width);
+    float* own = sums.data() + omp_get_thread_num() * width;
+    for (int64_t r = begin; r < end; r++) {
+      AddProducts(Read(dy, r * width, width, d.data()), Read(x, r * width, width, in.data()), inverse[r], own, width);
+    }
+  });
+  std::copy_n(sums.data(), width, dw);
+  for (size_t at = width; at < sums.size(); at += width)
+    for (int64_t i = 0; i < width; i++) dw[i] += sums[at + i];
+}
+
 LFT_DISPATCH static void RotaryHead(const float* x, const float* cos, const float* sin, float* y, int64_t half, float direction) {
 #pragma omp simd
   for (int64_t i = 0; i < half; i++) {

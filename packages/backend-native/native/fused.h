@@ -11,6 +11,9 @@ void RmsNorm(const Values& x, const float* weight, float epsilon, const Values& 
 void RmsNormInputGradient(const Values& dy, const Values& x, const float* weight, const float* inverse, const Values& dx, int64_t rows,
                           int64_t width, bool adds);
 
+// dw = Σ dy∘x·inverse over the rows.
+void RmsNormWeightGradient(const Values& dy, const Values& x, const float* inverse, float* dw, int64_t rows, int64_t width);
+
 // Rotates the halves of every head: x [rows, heads, width], cos and sin [rows, width]. direction −1 is the gradient.
 void Rotary(const Values& x, const float* cos, const float* sin, const Values& y, int64_t rows, int64_t heads, int64_t width,
             float direction);

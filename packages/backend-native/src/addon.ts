@@ -121,6 +121,7 @@ export interface Addon {
     ...weights: [...(FrozenValues | Float32Array | 0)[], sizes: Float64Array]
   ): void;
   rmsNorm(x: Values, weight: Pointer, epsilon: number, y: Values, inverse: Pointer, rows: number, width: number): void;
+  rmsNormWeightGradient(dy: Values, x: Values, inverse: Pointer, dw: Pointer, rows: number, width: number): void;
   rmsNormGradient(
     dy: Values,
     x: Values,

@@ -65,6 +65,16 @@ export const fused: readonly Kernel[] = [
     },
   },
   {
+    name: 'LftRmsNormWeightGradient',
+    run(backend, { dy, x, inverse }: Tensors) {
+      const [rows, width] = x!.shape as [number, number];
+      const dw = backend.output([width], 'float32');
+      const at = [backend.values(dy!), backend.values(x!)] as const;
+      backend.addon.rmsNormWeightGradient(...at, backend.pointer(inverse!), backend.pointer(dw), rows, width);
+      return dw;
+    },
+  },
+  {
     name: 'LftRotary',
     run(backend, { x, cos, sin }: Tensors, { direction }: { direction: 1 | -1 }) {
       const [rows, , width] = cos!.shape as [number, number, number];

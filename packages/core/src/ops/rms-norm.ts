@@ -28,7 +28,9 @@ const op: Op<RmsNormInputs, RmsNormAttributes> = {
         const mean = tf.mean(tf.mul(g, normalized), -1, true);
         return tf.mul(tf.sub(g, tf.mul(normalized, mean)), inverse!);
       },
-      weight: () => columnSums(tf.mul(dy, tf.mul(x!, inverse!))),
+      weight: () =>
+        runIfFused('LftRmsNormWeightGradient', { dy, x: x!, inverse: inverse! })?.[0] ??
+        columnSums(tf.mul(dy, tf.mul(x!, inverse!))),
     };
   },
 };
