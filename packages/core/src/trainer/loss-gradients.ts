@@ -74,6 +74,8 @@ function segmentsOf({ model, wanted, recompute }: GradientRequest): Segment[] {
   const first = Math.max(0, lowest);
   const keep = typeof recompute === 'boolean' ? (recompute ? 0 : blocks) : recompute.keep;
   const top = Math.max(first, blocks - keep);
+  // On one tape with the head, a tied embedding adds to the gradient that the head began.
+  if (top === 0 && lowest < 0) return [{ from: -1, to: blocks }];
   const segments: Segment[] = [{ from: top, to: blocks }];
   for (let stage = top - 1; stage >= first; stage--) segments.push({ from: stage, to: stage });
   if (lowest < 0) segments.push({ from: -1, to: -1 });
@@ -90,19 +92,20 @@ function backward(request: GradientRequest, geometry: SequenceGeometry, take: Ta
 
   /** inputs[b]: what block b reads; inputs[blocks]: what the head reads. */
   const inputs: tf.Tensor2D[] = [];
-  let x = prefix ?? embed(request);
-  for (let block = prefix ? lowest : 0; block < top; block++) {
-    inputs[block] = x;
-    const next = runBlock(request, block, x, geometry);
-    if (block < lowest) x.dispose();
-    x = next;
+  if (top >= 0) {
+    let x = prefix ?? embed(request);
+    for (let block = prefix ? lowest : 0; block < top; block++) {
+      inputs[block] = x;
+      const next = runBlock(request, block, x, geometry);
+      if (block < lowest) x.dispose();
+      x = next;
+    }
+    inputs[top] = x;
   }
-  inputs[top] = x;
 
   const run = ({ from, to }: Segment): tf.Tensor => {
-    if (from < 0) return embed(request);
-    let y = inputs[from]!;
-    for (let block = from; block <= Math.min(to, blocks - 1); block++) y = runBlock(request, block, y, geometry);
+    let y = from < 0 ? embed(request) : inputs[from]!;
+    for (let block = Math.max(0, from); block <= Math.min(to, blocks - 1); block++) y = runBlock(request, block, y, geometry);
     if (to < blocks) return y;
     const value = headLoss(request, y, true);
     loss = value.dataSync()[0]!;
