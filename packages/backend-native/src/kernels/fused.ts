@@ -174,10 +174,10 @@ export const fused: readonly Kernel[] = [
   },
   {
     name: 'LftScatterRows',
-    run(backend, { ids, x }: Tensors, { rows }: { rows: number }) {
+    run(backend, { ids, x, sum }: Tensors, { rows }: { rows: number }) {
       const width = x!.shape[1]!;
-      const out = backend.output([rows, width], 'float32');
-      backend.addon.clear(backend.pointer(out), 4 * rows * width);
+      const { out, adds } = backend.gradient([rows, width], 'f32', sum);
+      if (!adds) backend.addon.clear(backend.pointer(out), 4 * rows * width);
       backend.addon.scatterAdd(backend.pointer(ids!), backend.pointer(x!), backend.pointer(out), ids!.shape[0]!, width);
       return out;
     },

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { FrozenWeight } from '../weights/frozen-weight.js';
-import { type Op, runIfFused, runOp } from './define-op.js';
+import { type Op, runOnto, runOp } from './define-op.js';
 
 type EmbeddingInputs = { table: tf.Tensor2D; ids: tf.Tensor1D };
 
@@ -9,13 +9,17 @@ const op: Op<EmbeddingInputs, { rows: number }> = {
   saveInputs: ['ids'],
   forward: ({ table, ids }) => tf.gather(table, ids),
   backward: (dy, [ids], { rows }) => ({
-    table: () => scatterRows(ids as tf.Tensor1D, dy as tf.Tensor2D, rows),
+    table: (sum) => scatterRows(ids as tf.Tensor1D, dy as tf.Tensor2D, rows, sum),
   }),
 };
 
-/** Sums rows that share an index: out[ids[n]] += x[n]. @returns [rows, D] */
-export function scatterRows(ids: tf.Tensor1D, x: tf.Tensor2D, rows: number): tf.Tensor2D {
-  const fused = runIfFused('LftScatterRows', { ids, x }, { rows });
+/**
+ * Sums rows that share an index: out[ids[n]] += x[n].
+ * @param sum what it may be added to, see `InputGradient`
+ * @returns [rows, D]
+ */
+export function scatterRows(ids: tf.Tensor1D, x: tf.Tensor2D, rows: number, sum?: tf.Tensor): tf.Tensor2D {
+  const fused = runOnto(sum, 'LftScatterRows', { ids, x }, { rows });
   if (fused) return fused[0] as tf.Tensor2D;
   return tf.scatterND(tf.expandDims(ids, 1), x, [rows, x.shape[1]]) as tf.Tensor2D;
 }

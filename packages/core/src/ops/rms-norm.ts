@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { columnSums } from './column-sums.js';
-import { type Op, runOnto, runOp } from './define-op.js';
+import { type Op, runIfFused, runOnto, runOp } from './define-op.js';
 
 type RmsNormInputs = { x: tf.Tensor2D; weight: tf.Tensor1D };
 interface RmsNormAttributes {
