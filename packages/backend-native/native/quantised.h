@@ -26,8 +26,8 @@ struct Nf4Matrix {
   int64_t rows, columns;
 };
 
-// Whether the int8 products below are there for [rows, columns], and the fastest way: a processor with AVX512-VNNI and no matrix tiles
-// (whose bf16 is faster), and sums that fit 32 bits.
+// Whether the int8 products below are there for [rows, columns]: a processor with AVX512-VNNI, and sums that fit 32 bits. With AMX they run on
+// the matrix units, and give the same bits.
 bool TakesInt8Product(int64_t rows, int64_t columns);
 
 // y [count, w.rows] = x·Wᵀ, for x [count, w.columns]. Rows of x are rounded to int8, each with a scale of its own, but for values beyond

@@ -83,6 +83,25 @@ function errors(y: Float32Array, x: Float32Array, w: Float32Array, inner: number
   return [largest, Math.sqrt(squares / y.length)];
 }
 
+/** Values that are their own codes: integers up to 127, which the first of each row is, so that the row's scale is 1. */
+function codesAsValues(name: string, rows: number, columns: number): Float32Array {
+  const random = keyedRandom(3, name);
+  return Float32Array.from({ length: rows * columns }, (_, i) =>
+    i % columns ? Math.floor(255 * random.next()) - 127 : 127,
+  );
+}
+
+/** x·Wᵀ of integers, below 2²⁴. @param x [rows, inner] @param w [outer, inner] */
+function integerProduct(x: Float32Array, w: Int8Array, rows: number, inner: number): Float32Array {
+  const outer = w.length / inner;
+  return Float32Array.from({ length: rows * outer }, (_, n) => {
+    const [row, column] = [Math.floor(n / outer) * inner, (n % outer) * inner];
+    let sum = 0;
+    for (let i = 0; i < inner; i++) sum += x[row + i]! * w[column + i]!;
+    return sum;
+  });
+}
+
 const transposed = (w: Float32Array, columns: number) =>
   w.map((_, i) => w[(i % (w.length / columns)) * columns + Math.floor(i / (w.length / columns))]!);
 
@@ -133,6 +152,26 @@ const transposed = (w: Float32Array, columns: number) =>
       }
     },
   );
+
+  test.each(SHAPES)('int8, [%d, %d] to %d: sums are exact, on whichever units', (rows, inner, outer) => {
+    const weight = FrozenWeight.pack('w', [outer, inner], codesAsValues('w', outer, inner), 'int8');
+    const [x, dy] = [codesAsValues('x', rows, inner), codesAsValues('dy', rows, outer)];
+    const exact = tf.tidy(() => {
+      const { value, grad } = tf.valueAndGrad((x: tf.Tensor) => ops.linear(x as tf.Tensor2D, weight))(
+        tf.tensor2d(x, [rows, inner]),
+        tf.tensor2d(dy, [rows, outer]),
+      );
+      return [value.dataSync(), grad.dataSync()];
+    });
+    const { codes } = weight.data as Int8Values;
+    const expected = [
+      integerProduct(x, codes, rows, inner),
+      integerProduct(dy, Int8Array.from(transposed(Float32Array.from(codes), inner)), rows, outer),
+    ];
+    // The result itself is bf16. Bytes, as the difference of thousands of numbers takes minutes to print.
+    const bytes = (values: ArrayLike<number>) => Buffer.from(bfloat16FromFloat32(Float32Array.from(values)).buffer);
+    for (const i of [0, 1]) expect(bytes(exact[i]!).equals(bytes(expected[i]!))).toBe(true);
+  });
 
   test('rows of zeros, and of values near the smallest, give zeros', () => {
     const weight = FrozenWeight.pack('w', [48, 64], draws('w', 48 * 64), 'int8');
