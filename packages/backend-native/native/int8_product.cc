@@ -481,7 +481,7 @@ void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, co
 
 bool TakesInt8Product(int64_t rows, int64_t columns) {
   static const bool has = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-                              __builtin_cpu_supports("avx512vl");
+                          __builtin_cpu_supports("avx512vl");
   // Sums of 255 · 127 must fit 32 bits.
   constexpr int64_t kMostInner = 65536;
   return has && rows <= kMostInner && columns <= kMostInner;
