@@ -1,11 +1,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
+#include "amx.h"
 #include "avx512.h"
 #include "low_rank_kernels.h"
 
@@ -20,24 +18,12 @@ namespace {
 constexpr int64_t kTile = 16, kTileBytes = 64, kStep = 32;
 static_assert(kLowRankBlock == 4 * kTile && kLowRankBlock == 2 * kStep);
 
-// Rows and bytes of a row of the tiles.
-struct alignas(64) Tiles {
-  uint8_t palette = 1, start = 0, reserved[14] = {};
-  uint16_t bytes[16] = {};
-  uint8_t rows[16] = {};
-
-  void Set(int first, int last, int64_t tile_rows, int64_t tile_bytes) {
-    for (int i = first; i <= last; i++) rows[i] = static_cast<uint8_t>(tile_rows), bytes[i] = static_cast<uint16_t>(tile_bytes);
-  }
-};
-static_assert(sizeof(Tiles) == 64);
-
 // Loads of tiles are not known to the compiler as reads of what was written before.
 LFT_AMX inline void Written() { __asm__ volatile("" ::: "memory"); }
 
 LFT_AMX void Narrow(const uint16_t* x, int64_t rows, int64_t width, const Word* panel, float* sums, int64_t stride) {
   if (rows < kLowRankBlock || width % kStep != 0) return Avx512LowRankKernels(kPanel)->narrow(x, rows, width, panel, sums, stride);
-  Tiles tiles;
+  TileShapes tiles;
   tiles.Set(0, 7, kTile, kTileBytes);
   Written();
   _tile_loadconfig(&tiles);
@@ -81,7 +67,7 @@ LFT_AMX inline void Finish(const float* sums, uint16_t* y, int64_t width, bool a
 
 LFT_AMX void Wide(const Word* low, int64_t stride, int64_t rows, const Word* panels, int64_t pairs, uint16_t* y, int64_t width, bool add) {
   if (rows < kLowRankBlock || width % kStep != 0) return Avx512LowRankKernels(kPanel)->wide(low, stride, rows, panels, pairs, y, width, add);
-  Tiles tiles;
+  TileShapes tiles;
   tiles.Set(0, 1, kTile, kTileBytes);
   tiles.Set(2, 3, pairs, kTileBytes);
   tiles.Set(4, 7, kTile, pairs * sizeof(Word));
@@ -115,7 +101,7 @@ LFT_AMX void Wide(const Word* low, int64_t stride, int64_t rows, const Word* pan
 
 LFT_AMX void SumRows(const uint16_t* low, int64_t rank, const uint16_t* x, int64_t rows, int64_t width, float* sums, bool add) {
   if (rows < kLowRankBlock || width % kStep != 0) return Avx512LowRankKernels(kPanel)->sum(low, rank, x, rows, width, sums, add);
-  Tiles tiles;
+  TileShapes tiles;
   const int64_t first = std::min(kTile, rank), second = rank - first;
   tiles.Set(0, 0, first, kTileBytes);
   tiles.Set(2, 3, kTile, kTileBytes);
@@ -163,16 +149,10 @@ LFT_AMX void SumRows(const uint16_t* low, int64_t rank, const uint16_t* x, int64
   _tile_release();
 }
 
-// Linux gives a process the units when it asks for them.
-bool HasTiles() {
-  constexpr int kRequest = 0x1023, kTileData = 18;
-  return __builtin_cpu_supports("amx-bf16") && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-}
-
 }  // namespace
 
 const LowRankKernels* AmxLowRankKernels() {
-  static const bool has = Avx512LowRankKernels(kPanel) != nullptr && HasTiles();
+  static const bool has = Avx512LowRankKernels(kPanel) != nullptr && HasAmx();
   static const LowRankKernels kernels = {false, Narrow, Wide, SumRows};
   return has ? &kernels : nullptr;
 }

@@ -105,7 +105,8 @@ function backward(request: GradientRequest, geometry: SequenceGeometry, take: Ta
 
   const run = ({ from, to }: Segment): tf.Tensor => {
     let y = from < 0 ? embed(request) : inputs[from]!;
-    for (let block = Math.max(0, from); block <= Math.min(to, blocks - 1); block++) y = runBlock(request, block, y, geometry);
+    for (let block = Math.max(0, from); block <= Math.min(to, blocks - 1); block++)
+      y = runBlock(request, block, y, geometry);
     if (to < blocks) return y;
     const value = headLoss(request, y, true);
     loss = value.dataSync()[0]!;
