@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -49,6 +49,26 @@ const problem = nativeProblem();
     }
     expect(await mapped.readRange('f32', 401, 9)).toEqual(await plain.readRange('f32', 401, 9));
     await Promise.all([mapped.close(), plain.close()]);
+  });
+
+  test('what is not needed again is given back, and read again where it is', () => {
+    const file = path.join(folder, 'pages');
+    const bytes = 16e6;
+    writeFileSync(file, new Uint8Array(bytes).fill(7));
+    const { mapFile, forgetPages } = loadAddon(undefined);
+    const handle = openSync(file, 'r');
+    const data = new Uint8Array(mapFile(handle, 0, bytes, file));
+    closeSync(handle);
+    const resident = () => Number(/RssFile:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
+    const sum = (values: Uint8Array) => values.reduce((total, value) => total + value, 0);
+    expect(sum(data)).toBe(7 * bytes);
+    const before = resident();
+    forgetPages(data.subarray(bytes / 2));
+    expect(before - resident()).toBeGreaterThan(bytes / 4);
+    expect(sum(data)).toBe(7 * bytes);
+    const own = Float32Array.of(1, 2, 3);
+    forgetPages(own);
+    expect(own).toEqual(Float32Array.of(1, 2, 3));
   });
 
   test('a model holds its file mapped until it is let go', async () => {

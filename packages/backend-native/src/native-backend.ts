@@ -160,6 +160,8 @@ export class NativeBackend extends tf.KernelBackend implements BackendCapabiliti
   readonly mapFile = (file: number, offset: number, bytes: number, path: string): ArrayBuffer =>
     this.addon.mapFile(file, offset, bytes, path);
 
+  readonly forgetPages = (data: NodeJS.TypedArray): void => this.addon.forgetPages(data);
+
   /** For kernels that take either format. */
   values(x: tf.TensorInfo): Values {
     const { pointer, format } = this.blocks.get(x.dataId);

@@ -105,7 +105,18 @@ async function readWeight(
   const own = stored?.dtype === 'BF16' ? 'bf16' : 'f32';
   const held = shape.length === 1 ? 'f32' : format === 'auto' ? own : format;
   if (held === 'bf16') return new FrozenWeight(name, shape, await folder.readBFloat16(name));
-  return FrozenWeight.pack(name, shape, await folder.readFloat32(name), held);
+  const weight = FrozenWeight.pack(name, shape, await folder.readFloat32(name), held);
+  if (held !== own) await forget(folder, name);
+  return weight;
+}
+
+/** Of a weight that is held otherwise than in its file: what was read of the file, where that is mapped. */
+async function forget(folder: HuggingFaceFolder, name: string): Promise<void> {
+  const { forgetPages } = capabilities();
+  const dtype = folder.tensors.get(name)?.dtype;
+  // Others are converted when they are read, and are not the file's own memory.
+  if (dtype === 'BF16') forgetPages?.(await folder.readBFloat16(name));
+  if (dtype === 'F32') forgetPages?.(await folder.readFloat32(name));
 }
 
 /** The first bytes of a tensor, as they lie in the file: the same for every way of holding the weight. */
