@@ -26,11 +26,11 @@ const op: Op<Inputs, Attributes> = {
     const y = () => view(dy);
     if (!passes && !factors) return { y };
     if (hasKernel('LftLowRankGradients')) {
-      // All at once, when the first of them is asked for.
+      // All at once, when the first of them is asked for. The tensor library's own backward frees after each what that one does not return.
       let all: tf.Tensor[] | undefined;
       const gradient = (index: number, sum?: tf.Tensor) => {
         const inputs = { dy, a: a!, b: b!, low: low!, ...(factors && { x: x! }) };
-        all ??= runOnto(sum, 'LftLowRankGradients', inputs, { scale, passes })!;
+        if (!all || all[index]!.isDisposed) all = runOnto(sum, 'LftLowRankGradients', inputs, { scale, passes })!;
         return all[index]!;
       };
       const first = passes ? 1 : 0;
