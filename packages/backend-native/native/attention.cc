@@ -145,7 +145,7 @@ void AttendTiles(const TileKernels& kernels, const void* q, const void* k, const
 
 void Attention(const void* q, const void* k, const void* v, void* o, float* log_sum, const AttentionShape& s) {
   if (s.queries == 1) return Decode(q, k, v, o, log_sum, s);
-  if (const TileKernels* kernels = ChooseTileKernels(s.type, s.width)) return AttendTiles(*kernels, q, k, v, o, log_sum, s);
+  if (const TileKernels* kernels = KernelsFor(s)) return AttendTiles(*kernels, q, k, v, o, log_sum, s);
   int64_t n = s.batch * s.queries * s.heads * s.width, m = s.batch * s.keys * s.kv_heads * s.width;
   auto* wide_q = static_cast<float*>(Scratch(kWidenedSlot, (2 * n + 2 * m) * sizeof(float)));
   float *wide_k = wide_q + n, *wide_v = wide_k + m, *wide_o = wide_v + m;

@@ -231,7 +231,7 @@ void GradientTiles(const TileKernels& kernels, const Tensors& x, const Attention
 void AttentionGradients(const void* d_o, const void* q, const void* k, const void* v, const void* o, const float* log_sum, void* dq, void* dk,
                         void* dv, const AttentionShape& s) {
   Tensors x{d_o, q, k, v, o, log_sum, dq, dk, dv};
-  if (const TileKernels* kernels = ChooseTileKernels(s.type, s.width)) return GradientTiles(*kernels, x, s);
+  if (const TileKernels* kernels = KernelsFor(s)) return GradientTiles(*kernels, x, s);
   int64_t n = s.batch * s.queries * s.heads * s.width, m = s.batch * s.keys * s.kv_heads * s.width;
   Pieces pieces(Scratch(kWidenedSlot, 4 * (n + m) * sizeof(float) + 9 * 64));
   AttentionShape shape = s;

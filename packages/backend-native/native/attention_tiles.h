@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "bf16_units.h"
 #include "fused.h"
 #include "tile_kernels.h"
 
@@ -17,6 +18,11 @@ constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
 // Slots of scratch memory.
 constexpr int kTileSlot = 8, kWidenedSlot = 9;
+
+// nullptr where bf16 has to be widened first, or is better widened.
+inline const TileKernels* KernelsFor(const AttentionShape& s) {
+  return s.type == Type::kBf16 && !HasFastBf16Units() ? nullptr : ChooseTileKernels(s.type, s.width);
+}
 
 // Cuts a block of memory into arrays. Without a block it only adds up what they need.
 class Pieces {

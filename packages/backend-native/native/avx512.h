@@ -4,15 +4,12 @@
 #include <cstdint>
 
 #include "tile_kernels.h"
+#include "vectors_avx512.h"
 
 // What the kernels for AVX-512 share. f32 and bf16 share the code; instructions of the bf16 units come from the kernels for bf16 alone.
 #define LFT_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 
 namespace lft {
-
-LFT_AVX512 inline __mmask16 FirstLanes(int64_t count) {
-  return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
-}
 
 LFT_AVX512 inline __mmask16 LanesOf(const Range& range, int64_t column) {
   return FirstLanes(range.end - column) & static_cast<__mmask16>(~FirstLanes(range.begin - column));

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "bf16_units.h"
 #include "fused.h"
 #include "memory.h"
 #include "vector_math.h"
@@ -103,9 +104,10 @@ Matrix RowsOf(const Matrix& m, int64_t begin, int64_t count) {
 
 double LinearCrossEntropy(const Values& h, const Matrix& weight, const int32_t* targets, float* dh, float* dw, int64_t rows, bool round) {
   int64_t vocabulary = weight.rows, width = weight.columns, blocks = (vocabulary + kBlock - 1) / kBlock;
-  // The gradient's products round their operands anyway where one is bf16.
-  Type type = round || weight.type == Type::kBf16 ? Type::kBf16 : Type::kF32;
   bool differentiated = dh != nullptr, keeps = dw != nullptr;
+  // The gradient's products round their operands anyway where one is bf16 and the units for it are fast.
+  bool rounds = (round || weight.type == Type::kBf16) && (keeps || HasFastBf16Units());
+  Type type = rounds ? Type::kBf16 : Type::kF32;
   int64_t chunk = std::min(rows, kRows);
   if (keeps) chunk = std::max<int64_t>(1, std::min(chunk, kKept / (type == Type::kF32 ? 2 : 1) / vocabulary));
   auto* logits = static_cast<float*>(Scratch(2, chunk * std::max(kBlock, width) * sizeof(float)));

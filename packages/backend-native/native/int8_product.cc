@@ -1,8 +1,5 @@
 #include "quantised.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #include <omp.h>
 
 #include <algorithm>
@@ -12,6 +9,9 @@
 
 #include "amx.h"
 #include "memory.h"
+#if defined(__x86_64__)
+#include "vectors_avx512.h"
+#endif
 
 namespace lft {
 
@@ -44,10 +44,6 @@ struct Rows {
   int64_t capacity;
 };
 
-LFT_VNNI inline __mmask16 Mask(int64_t left) {
-  return left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
-}
-
 // 64 values of a row as f32, times `factors` where there are some; zeros beyond `left`.
 struct Part {
   __m512 values[4];
@@ -57,14 +53,9 @@ LFT_VNNI inline Part Load(const void* row, const float* factors, int64_t k, int6
   Part part;
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
-    __mmask16 mask = Mask(left - 16 * i);
+    __mmask16 mask = FirstLanes(left - 16 * i);
     int64_t at = k + 16 * i;
-    if constexpr (kType == Type::kF32) {
-      part.values[i] = _mm512_maskz_loadu_ps(mask, static_cast<const float*>(row) + at);
-    } else {
-      __m512i half = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, static_cast<const uint16_t*>(row) + at));
-      part.values[i] = _mm512_castsi512_ps(_mm512_slli_epi32(half, 16));
-    }
+    part.values[i] = LoadValues<kType>(row, at, mask);
     if constexpr (kScaled) part.values[i] = _mm512_mul_ps(part.values[i], _mm512_maskz_loadu_ps(mask, factors + at));
   }
   return part;
@@ -157,33 +148,6 @@ Rows Quantise(const Values& x, int64_t count, int64_t width, const float* factor
   return rows;
 }
 
-// 16 vectors of 16 words, transposed.
-LFT_VNNI inline void Transpose16(__m512i* r) {
-  __m512i t[16];
-  for (int i = 0; i < 8; i++) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; i++) {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
-    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
-    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
-    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
-  }
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
-    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
-    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
-    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
-  }
-}
-
 // Columns of the weight, as words of four codes one below the other: words[k / 4][columns]. Codes are code + 128 where they go in as u8.
 struct Panel {
   uint8_t* data;
@@ -220,7 +184,7 @@ struct Source {
     }
     for (int64_t q = 0; q < panel.quads; q++) {
       for (int64_t c = 0; c < panel.columns; c += 16) {
-        __mmask16 mask = Mask(width - c);
+        __mmask16 mask = FirstLanes(width - c);
         __m512i four = _mm512_setzero_si512();
         for (int64_t b = 0; b < 4 && 4 * q + b < inner; b++) {
           __m128i row = _mm_maskz_loadu_epi8(mask, data + (4 * q + b) * stride + n + c);
@@ -249,27 +213,16 @@ struct Target {
   bool adds;
 };
 
-// To the nearest bf16, ties to even; the only NaN that comes here is the quiet one.
-LFT_VNNI inline void StoreBf16(uint16_t* y, __mmask16 mask, __m512 value) {
-  __m512i bits = _mm512_castps_si512(value);
-  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-  _mm256_mask_storeu_epi16(y, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+template <Type kType>
+LFT_VNNI inline void Put(__m512 value, const Target& to, int64_t at, __mmask16 mask) {
+  if (to.adds) value = _mm512_add_ps(value, LoadValues<kType>(to.y.data, at, mask));
+  StoreValues<kType>(to.y.data, at, mask, value);
 }
 
 LFT_VNNI inline void Store(__m512 value, const Target& to, int64_t r, int64_t c) {
-  __mmask16 mask = Mask(to.columns - c);
+  __mmask16 mask = FirstLanes(to.columns - c);
   if (to.scales != nullptr) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, to.scales + c));
-  int64_t at = to.at + r * to.stride + c;
-  if (to.y.type == Type::kF32) {
-    float* y = static_cast<float*>(to.y.data) + at;
-    if (to.adds) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, y));
-    _mm512_mask_storeu_ps(y, mask, value);
-  } else {
-    uint16_t* y = static_cast<uint16_t*>(to.y.data) + at;
-    if (to.adds) value = _mm512_add_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, y)), 16)));
-    StoreBf16(y, mask, value);
-  }
+  (to.y.type == Type::kF32 ? Put<Type::kF32> : Put<Type::kBf16>)(value, to, to.at + r * to.stride + c, mask);
 }
 
 // Row r of a tile, which is row `row` of x: the sums of its codes, as many vectors as the panel has, and the products of its outliers.

@@ -9,6 +9,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "bf16_units.h"
+#include "f32_product.h"
 #include "memory.h"
 #include "vector_products.h"
 
@@ -102,17 +104,6 @@ Matrix As(Type type, const Matrix& m, int slot) {
 
 }  // namespace
 
-// Without bf16 units oneDNN emulates them slowly, and on arm64 it has fast products of bf16 for layouts of its own alone: there the values are
-// widened and multiplied in f32.
-static bool HasBf16Units() {
-#if defined(__x86_64__)
-  static const bool has = __builtin_cpu_supports("avx512bf16");
-  return has;
-#else
-  return false;
-#endif
-}
-
 static void MatmulWidened(const Matrix& a, const Matrix& b, const Values& c, bool accumulate) {
   Matrix x = As(Type::kF32, a, 0), y = As(Type::kF32, b, 1);
   if (c.type == Type::kF32) return Matmul(x, y, c, accumulate);
@@ -130,7 +121,8 @@ void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, 
     return VectorProducts({const_cast<void*>(a.data), a.type}, a.rows, {{{b.data, nullptr, format, b.columns, b.rows}, c}});
   }
   bool f32 = a.type == Type::kF32 && b.type == Type::kF32 && !round;
-  if (!HasBf16Units() ? !f32 || c.type == Type::kBf16 : f32 && c.type == Type::kBf16) return MatmulWidened(a, b, c, accumulate);
+  if ((f32 || !HasFastBf16Units()) && F32Product(a, b, c, accumulate)) return;
+  if (!HasFastBf16Units() ? !f32 || c.type == Type::kBf16 : f32 && c.type == Type::kBf16) return MatmulWidened(a, b, c, accumulate);
   if (!f32 && (a.type == Type::kF32 || b.type == Type::kF32)) {
     return Matmul(As(Type::kBf16, a, 0), As(Type::kBf16, b, 1), c, accumulate);
   }

@@ -1,12 +1,11 @@
 #include "quantised.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <algorithm>
 
 #include "vector_math.h"
+#if defined(__x86_64__)
+#include "vectors_avx512.h"
+#endif
 
 namespace lft {
 namespace {
@@ -23,12 +22,9 @@ void UnpackNf4Block(const uint8_t* codes, float scale, int64_t count, uint16_t* 
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512bw"))) void UnpackNf4BlockByUnit(const uint8_t* codes, float scale, uint16_t* out) {
-  __m512i bits = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(kNf4Levels), _mm512_set1_ps(scale)));
-  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+LFT_VECTORS void UnpackNf4BlockByUnit(const uint8_t* codes, float scale, uint16_t* out) {
   // Twice: an index is five bits of a word, and the fifth is of another code.
-  __m512i table = _mm512_broadcast_i64x4(_mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+  __m512i table = _mm512_broadcast_i64x4(RoundedToBf16(_mm512_mul_ps(_mm512_loadu_ps(kNf4Levels), _mm512_set1_ps(scale))));
   for (int half = 0; half < 2; half++) {
     __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + 16 * half)));
     __m512i indices = _mm512_or_si512(_mm512_srli_epi32(bytes, 4), _mm512_slli_epi32(bytes, 16));
@@ -46,7 +42,7 @@ void UnpackInt8(const Int8Matrix& w, uint16_t* out) {
 
 void UnpackNf4(const Nf4Matrix& w, uint16_t* out) {
 #if defined(__x86_64__)
-  static const bool unit = __builtin_cpu_supports("avx512bw");
+  const bool unit = HasVectors();
 #endif
   int64_t count = w.rows * w.columns;
 #pragma omp parallel for schedule(static) if (count > 16384)
