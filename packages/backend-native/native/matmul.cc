@@ -120,10 +120,12 @@ void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, 
     auto format = b.type == Type::kBf16 ? FrozenMatrix::Format::kBf16 : FrozenMatrix::Format::kF32;
     return VectorProducts({const_cast<void*>(a.data), a.type}, a.rows, {{{b.data, nullptr, format, b.columns, b.rows}, c}});
   }
-  bool f32 = a.type == Type::kF32 && b.type == Type::kF32 && !round;
-  if ((f32 || !HasFastBf16Units()) && F32Product(a, b, c, accumulate)) return;
-  if (!HasFastBf16Units() ? !f32 || c.type == Type::kBf16 : f32 && c.type == Type::kBf16) return MatmulWidened(a, b, c, accumulate);
-  if (!f32 && (a.type == Type::kF32 || b.type == Type::kF32)) {
+  bool f32 = a.type == Type::kF32 && b.type == Type::kF32, in_f32 = !HasFastBf16Units() || (f32 && !round);
+  if (in_f32 && !(f32 && c.type == Type::kF32)) {
+    if (!F32Product(a, b, c, accumulate)) MatmulWidened(a, b, c, accumulate);
+    return;
+  }
+  if (!in_f32 && (a.type == Type::kF32 || b.type == Type::kF32)) {
     return Matmul(As(Type::kBf16, a, 0), As(Type::kBf16, b, 1), c, accumulate);
   }
   // A small product is done before a second thread has woken up.
