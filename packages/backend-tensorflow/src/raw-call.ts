@@ -1,8 +1,14 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { multipliesBf16Fast } from './fast-bf16.js';
 import { heldTensor, tensorOf } from './held-tensors.js';
 import { type Held, nodeBackend, type OpAttribute, TYPE, type TypeNumber } from './node-binding.js';
 
 type Values = Float32Array | Uint8Array | Int32Array;
+
+interface Transposes {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+}
 
 /** Operations below the tensor library. What they give is freed with the call that made it, unless the call hands it on. */
 export class RawCall {
@@ -89,8 +95,17 @@ export class RawCall {
     return this.binary('Mul', x, this.cast(this.upload([], TYPE.float32, Float32Array.of(factor)), x.dtype));
   }
 
-  /** Products of the last two axes of operands of one type, by each of the others. Sums are f32, the result is of their type. */
-  product(a: Held, b: Held, { transposeA = false, transposeB = false } = {}): Held {
+  /**
+   * Products of the last two axes of operands of one type, by each of the others. Sums are f32, the result is of their type. Where TensorFlow
+   * multiplies bf16 slowly, it is widened and multiplied in f32.
+   */
+  product(a: Held, b: Held, transposes: Transposes = {}): Held {
+    if (a.dtype !== TYPE.bfloat16 || multipliesBf16Fast(this)) return this.multiply(a, b, transposes);
+    const wide = this.multiply(this.cast(a, TYPE.float32), this.cast(b, TYPE.float32), transposes);
+    return this.cast(wide, TYPE.bfloat16);
+  }
+
+  multiply(a: Held, b: Held, { transposeA = false, transposeB = false }: Transposes = {}): Held {
     // Not MatMul: with less than 512 columns it takes up to twice as long as a batch of one.
     const attributes = [this.type('T', a.dtype), this.flag('adj_x', transposeA), this.flag('adj_y', transposeB)];
     return this.execute('BatchMatMulV2', attributes, [a, b]);
