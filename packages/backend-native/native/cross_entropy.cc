@@ -105,7 +105,7 @@ Matrix RowsOf(const Matrix& m, int64_t begin, int64_t count) {
 double LinearCrossEntropy(const Values& h, const Matrix& weight, const int32_t* targets, float* dh, float* dw, int64_t rows, bool round) {
   int64_t vocabulary = weight.rows, width = weight.columns, blocks = (vocabulary + kBlock - 1) / kBlock;
   bool differentiated = dh != nullptr, keeps = dw != nullptr;
-  // The gradient's products round their operands anyway where one is bf16 and the units for it are fast.
+  // The gradient's products round their operands anyway where one is bf16, but for those in f32; what is kept takes half the memory in bf16.
   bool rounds = (round || weight.type == Type::kBf16) && (keeps || HasFastBf16Units());
   Type type = rounds ? Type::kBf16 : Type::kF32;
   int64_t chunk = std::min(rows, kRows);

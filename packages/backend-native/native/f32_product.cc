@@ -18,63 +18,36 @@ namespace {
 constexpr int64_t kTile = 8, kPanel = 48;
 // Of the inner dimension at a time: 108 KiB of b.
 constexpr int64_t kDepth = 576;
-constexpr int64_t kSmallest = int64_t{1} << 20;
 // How many values of a row are asked for ahead of time.
 constexpr int64_t kAhead = 64;
 constexpr int kSlot = 0;
 
-// a's rows: value (i, k) at rows[(i / kTile · inner + k) · kTile + i % kTile], zeros behind the last one.
+// 16 lines of a matrix, `stride` values apart, of which so many are there, each with up to `length` values: transposed, and zeros elsewhere.
 template <Type type>
-LFT_VECTORS void PackTile(const Matrix& a, int64_t row, float* to) {
-  int64_t rows = std::min(kTile, a.rows - row);
+LFT_VECTORS inline void LoadTransposed(const void* x, int64_t at, int64_t stride, int64_t lines, int64_t length, __m512i* r) {
+  for (int64_t i = 0; i < 16; i++) {
+    r[i] = i < lines ? _mm512_castps_si512(LoadValues<type>(x, at + i * stride, FirstLanes(length))) : _mm512_setzero_si512();
+  }
+  Transpose16(r);
+}
+
+// Two tiles of a's rows, from `row` on: each [inner, kTile], with zeros behind the last row. Where there is only one, only that is written.
+template <Type type>
+LFT_VECTORS void PackTiles(const Matrix& a, int64_t row, float* tiles) {
+  int64_t rows = a.rows - row;
+  auto put = [&](int64_t k, __m512i column) __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"), always_inline)) {
+    float* to = tiles + k * kTile;
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(column));
+    if (rows > kTile) _mm256_store_si256(reinterpret_cast<__m256i*>(to + a.columns * kTile), _mm512_extracti64x4_epi64(column, 1));
+  };
   if (a.row_stride == 1) {
-    for (int64_t k = 0; k < a.columns; k++, to += kTile) {
-      _mm256_store_ps(to, _mm512_castps512_ps256(LoadValues<type>(a.data, k * a.column_stride + row, FirstLanes(rows))));
-    }
+    for (int64_t k = 0; k < a.columns; k++) put(k, _mm512_castps_si512(LoadValues<type>(a.data, k * a.column_stride + row, FirstLanes(rows))));
     return;
   }
   for (int64_t k = 0; k < a.columns; k += 16) {
-    __m512d r[kTile];
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < kTile; i++) {
-      __m512 values = i < rows ? LoadValues<type>(a.data, (row + i) * a.row_stride + k, FirstLanes(a.columns - k)) : _mm512_setzero_ps();
-      r[i] = _mm512_castps_pd(values);
-    }
-    // Rows 0 to 3, and 4 to 7, of columns j, 4 + j, 8 + j and 12 + j.
-    __m512d quads[4][2];
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; half++) {
-      const __m512d* own = r + 4 * half;
-      auto low = [&](int i) __attribute__((target("avx512f"), always_inline)) {
-        return _mm512_castps_pd(_mm512_unpacklo_ps(_mm512_castpd_ps(own[i]), _mm512_castpd_ps(own[i + 1])));
-      };
-      auto high = [&](int i) __attribute__((target("avx512f"), always_inline)) {
-        return _mm512_castps_pd(_mm512_unpackhi_ps(_mm512_castpd_ps(own[i]), _mm512_castpd_ps(own[i + 1])));
-      };
-      quads[0][half] = _mm512_unpacklo_pd(low(0), low(2));
-      quads[1][half] = _mm512_unpackhi_pd(low(0), low(2));
-      quads[2][half] = _mm512_unpacklo_pd(high(0), high(2));
-      quads[3][half] = _mm512_unpackhi_pd(high(0), high(2));
-    }
-    // All rows of columns j and 4 + j, and of 8 + j and 12 + j.
-    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    __m512d eights[2][4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-      eights[0][j] = _mm512_permutex2var_pd(quads[j][0], first, quads[j][1]);
-      eights[1][j] = _mm512_permutex2var_pd(quads[j][0], second, quads[j][1]);
-    }
-#pragma GCC unroll 4
-    for (int64_t j = 0; j < 16; j += 4) {
-      const __m512d* own = eights[j / 8];
-      __m512d pairs[2];
-      for (int i = 0; i < 2; i++) {
-        pairs[i] = j % 8 == 0 ? _mm512_shuffle_f64x2(own[2 * i], own[2 * i + 1], 0x44) : _mm512_shuffle_f64x2(own[2 * i], own[2 * i + 1], 0xee);
-        // Columns behind the last one are not there to be written.
-        int64_t at = k + j + 2 * i, left = a.columns - at;
-        _mm512_mask_storeu_ps(to + at * kTile, FirstLanes(left * kTile), _mm512_castpd_ps(pairs[i]));
-      }
-    }
+    __m512i columns[16];
+    LoadTransposed<type>(a.data, row * a.row_stride + k, a.row_stride, rows, a.columns - k, columns);
+    for (int64_t c = 0; c < std::min<int64_t>(16, a.columns - k); c++) put(k + c, columns[c]);
   }
 }
 
@@ -91,13 +64,9 @@ LFT_VECTORS void PackPanel(const Matrix& b, int64_t k, int64_t depth, int64_t n,
   }
   for (int64_t j = 0; j < kPanel; j += 16) {
     for (int64_t i = 0; i < depth; i += 16) {
-      __m512i r[16];
-      for (int64_t c = 0; c < 16; c++) {
-        bool there = n + j + c < b.columns;
-        r[c] = there ? _mm512_castps_si512(LoadValues<type>(b.data, (n + j + c) * b.column_stride + k + i, FirstLanes(depth - i))) : _mm512_setzero_si512();
-      }
-      Transpose16(r);
-      for (int64_t c = 0; c < std::min<int64_t>(16, depth - i); c++) _mm512_store_si512(to + (i + c) * kPanel + j, r[c]);
+      __m512i rows[16];
+      LoadTransposed<type>(b.data, (n + j) * b.column_stride + k + i, b.column_stride, b.columns - n - j, depth - i, rows);
+      for (int64_t r = 0; r < std::min<int64_t>(16, depth - i); r++) _mm512_store_si512(to + (i + r) * kPanel + j, rows[r]);
     }
   }
 }
@@ -113,10 +82,11 @@ void Prefetch(const Matrix& b, int64_t k, int64_t depth, int64_t n, int64_t part
   }
 }
 
-// Where a tile's sums go, and where they begin.
+// A tile of the result. Over the first and up to the last part of the inner dimension its sums [kTile, kPanel] are kept; then they go to c, or
+// are added to it.
 struct Tile {
-  float* sums;  // [kTile, kPanel], of the parts of the inner dimension before; nullptr for the first
-  bool last;
+  float* sums;
+  bool first, last;
   const Values& c;
   int64_t at, stride, rows, columns;
   bool accumulate;
@@ -133,7 +103,10 @@ LFT_VECTORS inline void WriteRow(const __m512* sums, const Tile& tile, int64_t r
   }
 }
 
-LFT_VECTORS void MultiplyTile(const float* a, const float* b, int64_t depth, bool first, float* sums, const Tile& tile) {
+LFT_VECTORS void MultiplyTile(const float* a, const float* b, int64_t depth, const Tile& tile) {
+  // Read through the tile in the loops below, they would keep the compiler from holding the sums in registers.
+  float* sums = tile.sums;
+  bool first = tile.first;
   __m512 sum[kTile][3];
 #pragma GCC unroll 8
   for (int r = 0; r < kTile; r++)
@@ -167,17 +140,17 @@ LFT_VECTORS void MultiplyTile(const float* a, const float* b, int64_t depth, boo
 
 bool F32Product(const Matrix& a, const Matrix& b, const Values& c, bool accumulate) {
   int64_t rows = a.rows, inner = a.columns, columns = b.columns;
-  if (!HasVectors() || rows * inner * columns < kSmallest || rows < 2 * kTile || columns < kPanel) return false;
+  if (!HasVectors() || rows < 2 * kTile || columns < kPanel) return false;
   int64_t tiles = (rows + kTile - 1) / kTile, panels = (columns + kPanel - 1) / kPanel;
   // In whole cache lines.
   int64_t packed = (tiles * kTile * inner + 15) / 16 * 16, sums = inner > kDepth ? tiles * kTile * kPanel : 0, own = kDepth * kPanel + sums;
   auto* memory = static_cast<float*>(Scratch(kSlot, (packed + omp_get_max_threads() * own) * static_cast<int64_t>(sizeof(float))));
-  auto* pack_tile = a.type == Type::kF32 ? PackTile<Type::kF32> : PackTile<Type::kBf16>;
+  auto* pack_tiles = a.type == Type::kF32 ? PackTiles<Type::kF32> : PackTiles<Type::kBf16>;
   auto* pack_panel = b.type == Type::kF32 ? PackPanel<Type::kF32> : PackPanel<Type::kBf16>;
 #pragma omp parallel
   {
 #pragma omp for schedule(static)
-    for (int64_t t = 0; t < tiles; t++) pack_tile(a, t * kTile, memory + t * kTile * inner);
+    for (int64_t t = 0; t < tiles; t += 2) pack_tiles(a, t * kTile, memory + t * kTile * inner);
     // Tiles of the result, panel by panel, in equal shares: two threads may share a panel, which both copy.
     int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
     int64_t begin = panels * tiles * thread / threads, end = panels * tiles * (thread + 1) / threads;
@@ -190,8 +163,8 @@ bool F32Product(const Matrix& a, const Matrix& b, const Values& c, bool accumula
         if (next_k == inner) next_k = 0, next_n += kPanel;
         for (int64_t t = first; t < last; t++) {
           if (next_n < columns) Prefetch(b, next_k, std::min(kDepth, inner - next_k), next_n, t - first, last - first);
-          MultiplyTile(memory + (t * inner + k) * kTile, panel, depth, k == 0, partial + t * kTile * kPanel,
-                       {partial, k + depth == inner, c, t * kTile * columns + n, columns, std::min(kTile, rows - t * kTile), columns - n, accumulate});
+          MultiplyTile(memory + (t * inner + k) * kTile, panel, depth,
+                       {partial + t * kTile * kPanel, k == 0, k + depth == inner, c, t * kTile * columns + n, columns, std::min(kTile, rows - t * kTile), columns - n, accumulate});
         }
       }
       begin += last - first;

@@ -120,9 +120,10 @@ void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, 
     auto format = b.type == Type::kBf16 ? FrozenMatrix::Format::kBf16 : FrozenMatrix::Format::kF32;
     return VectorProducts({const_cast<void*>(a.data), a.type}, a.rows, {{{b.data, nullptr, format, b.columns, b.rows}, c}});
   }
+  bool small = a.rows * a.columns * b.columns < kSmallProduct;
   bool f32 = a.type == Type::kF32 && b.type == Type::kF32, in_f32 = !HasFastBf16Units() || (f32 && !round);
   if (in_f32 && !(f32 && c.type == Type::kF32)) {
-    if (!F32Product(a, b, c, accumulate)) MatmulWidened(a, b, c, accumulate);
+    if (small || !F32Product(a, b, c, accumulate)) MatmulWidened(a, b, c, accumulate);
     return;
   }
   if (!in_f32 && (a.type == Type::kF32 || b.type == Type::kF32)) {
@@ -130,7 +131,6 @@ void Matmul(const Matrix& a, const Matrix& b, const Values& c, bool accumulate, 
   }
   // A small product is done before a second thread has woken up.
   int threads = omp_get_max_threads();
-  bool small = a.rows * a.columns * b.columns < kSmallProduct;
   if (small) omp_set_num_threads(1);
   Primitive& primitive = Find(a, b, c.type, accumulate);
   primitive.a.set_data_handle(const_cast<void*>(a.data));
