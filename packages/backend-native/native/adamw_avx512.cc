@@ -6,10 +6,6 @@
 namespace lft {
 namespace {
 
-LFT_AVX512 inline __m512 Load(const uint16_t* x, __mmask16 lanes) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, x)), 16));
-}
-
 LFT_AVX512 inline void StoreNearest(uint16_t* x, __mmask16 lanes, __m512 value) {
   __m256bh rounded = _mm512_cvtneps_pbh(value);
   _mm256_mask_storeu_epi16(x, lanes, reinterpret_cast<__m256i&>(rounded));
@@ -30,8 +26,7 @@ LFT_AVX512 inline __m512i MixLanes(__m512i x) {
 }  // namespace
 
 bool HasBf16AdamW() {
-  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
+  static const bool has = HasVectors() && __builtin_cpu_supports("avx512bf16");
   return has;
 }
 
@@ -44,12 +39,12 @@ LFT_AVX512 void AdamWBf16(uint16_t* p, uint16_t* m, uint16_t* v, const float* g,
   for (int64_t i = 0; i < count; i += 16) {
     __mmask16 lanes = FirstLanes(count - i);
     __m512 gradient = _mm512_maskz_loadu_ps(lanes, g + i);
-    __m512 first = _mm512_fmadd_ps(b1, Load(m + i, lanes), _mm512_mul_ps(c1, gradient));
-    __m512 second = _mm512_fmadd_ps(b2, Load(v + i, lanes), _mm512_mul_ps(c2, _mm512_mul_ps(gradient, gradient)));
+    __m512 first = _mm512_fmadd_ps(b1, LoadValues<Type::kBf16>(m, i, lanes), _mm512_mul_ps(c1, gradient));
+    __m512 second = _mm512_fmadd_ps(b2, LoadValues<Type::kBf16>(v, i, lanes), _mm512_mul_ps(c2, _mm512_mul_ps(gradient, gradient)));
     __m512 root = _mm512_mul_ps(second, _mm512_rsqrt14_ps(_mm512_max_ps(second, tiny)));
     __m512 divisor = _mm512_fmadd_ps(root, correction, epsilon), inverse = _mm512_rcp14_ps(divisor);
     inverse = _mm512_mul_ps(inverse, _mm512_fnmadd_ps(divisor, inverse, two));
-    __m512 move = _mm512_mul_ps(rate, _mm512_mul_ps(first, inverse)), value = Load(p + i, lanes);
+    __m512 move = _mm512_mul_ps(rate, _mm512_mul_ps(first, inverse)), value = LoadValues<Type::kBf16>(p, i, lanes);
     value = torch ? _mm512_fmsub_ps(value, decay, move) : _mm512_mul_ps(_mm512_sub_ps(value, move), decay);
     __m512i random = MixLanes(counter);
     counter = _mm512_add_epi32(counter, _mm512_set1_epi32(16));

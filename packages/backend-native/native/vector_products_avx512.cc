@@ -156,10 +156,8 @@ LFT_UNITS void PartBlocks(const uint16_t* x, int64_t columns, uint16_t* out) {
 }  // namespace
 
 bool HasUnitProducts(Format format, Type x) {
-  static const bool bf16 = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                           __builtin_cpu_supports("avx512vl");
-  static const bool int16 = __builtin_cpu_supports("avx512vnni");
-  return bf16 && int16 && (format == Format::kInt8 || (x == Type::kBf16 && format != Format::kF32));
+  static const bool has = HasVectors() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+  return has && (format == Format::kInt8 || (x == Type::kBf16 && format != Format::kF32));
 }
 
 UnitRows ArrangeForUnits(Format format, const Values& x, int64_t count, int64_t columns) {
