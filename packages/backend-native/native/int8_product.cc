@@ -3,11 +3,11 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "amx.h"
+#include "int8_rows.h"
 #include "memory.h"
 #if defined(__x86_64__)
 #include "vectors_avx512.h"
@@ -17,136 +17,9 @@ namespace lft {
 
 #if defined(__x86_64__)
 
-#define LFT_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define LFT_AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
 namespace {
-
-// A value beyond this many times the mean size of its row's is an outlier. Its code is 0, and its products are f32: with it in the range,
-// the codes of the others would be coarse (LLM.int8(), arXiv 2208.07339, does it by columns). Normally distributed values have none.
-constexpr float kOutlier = 12;
-
-struct Outlier {
-  int32_t at;
-  float value;
-};
-
-// Rows of int8 with their scales: value (i, k) ≈ codes[i * stride + k] · scales[i], but for outliers.
-struct Rows {
-  int8_t* codes;
-  int64_t stride;
-  float* scales;
-  // 128 · the sum of a row's codes: what is too much where weights go in as code + 128.
-  int32_t* excess;
-  // Those of row i from outliers[i * capacity] on.
-  Outlier* outliers;
-  int32_t* outlier_counts;
-  int64_t capacity;
-};
-
-// 64 values of a row as f32, times `factors` where there are some; zeros beyond `left`.
-struct Part {
-  __m512 values[4];
-};
-template <Type kType, bool kScaled>
-LFT_VNNI inline Part Load(const void* row, const float* factors, int64_t k, int64_t left) {
-  Part part;
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    __mmask16 mask = FirstLanes(left - 16 * i);
-    int64_t at = k + 16 * i;
-    part.values[i] = LoadValues<kType>(row, at, mask);
-    if constexpr (kScaled) part.values[i] = _mm512_mul_ps(part.values[i], _mm512_maskz_loadu_ps(mask, factors + at));
-  }
-  return part;
-}
-
-// Adds a part to what says how large the values of a row are.
-LFT_VNNI inline void Measure(const Part& part, __m512i& largest, __m512& sum) {
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    __m512 size = _mm512_abs_ps(part.values[i]);
-    // Compared as bits, a NaN is larger than all numbers, and is not lost.
-    largest = _mm512_max_epu32(largest, _mm512_castps_si512(size));
-    sum = _mm512_add_ps(sum, size);
-  }
-}
-
-// Moves the values above the limit from a part that begins at k to the outliers.
-LFT_VNNI inline void TakeOutliers(Part& part, float limit, int64_t k, Outlier* outliers, int32_t& count) {
-  for (int i = 0; i < 4; i++) {
-    __mmask16 beyond = _mm512_cmp_ps_mask(_mm512_abs_ps(part.values[i]), _mm512_set1_ps(limit), _CMP_GT_OQ);
-    if (beyond == 0) continue;
-    alignas(64) float values[16];
-    _mm512_store_ps(values, part.values[i]);
-    part.values[i] = _mm512_mask_mov_ps(part.values[i], beyond, _mm512_setzero_ps());
-    for (unsigned left = beyond; left != 0; left &= left - 1) {
-      int lane = __builtin_ctz(left);
-      outliers[count++] = {static_cast<int32_t>(k + 16 * i + lane), values[lane]};
-    }
-  }
-}
-
-LFT_VNNI inline __m512i Codes(const Part& part, __m512 inverse) {
-  __m512i rounded[4];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) rounded[i] = _mm512_cvtps_epi32(_mm512_mul_ps(part.values[i], inverse));
-  __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), _mm512_packs_epi32(rounded[2], rounded[3]));
-  // Packing goes by quarters of a vector.
-  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed);
-}
-
-template <Type kType, bool kScaled>
-LFT_VNNI void QuantiseRow(const void* row, int64_t width, const float* factors, const Rows& out, int64_t i) {
-  __m512i largest = _mm512_setzero_si512();
-  __m512 sizes = _mm512_setzero_ps();
-  for (int64_t k = 0; k < width; k += 64) Measure(Load<kType, kScaled>(row, factors, k, width - k), largest, sizes);
-  uint32_t bits = _mm512_reduce_max_epu32(largest);
-  float absmax;
-  std::memcpy(&absmax, &bits, 4);
-  float limit = absmax;
-  // The inverse of a smaller one would be infinite.
-  bool zeros = absmax < 1e-30f;
-  if (!zeros) limit = std::min(limit, kOutlier * (_mm512_reduce_add_ps(sizes) / static_cast<float>(width)));
-  bool outliers = limit < absmax;
-  out.scales[i] = std::isfinite(absmax) ? limit / 127 : std::numeric_limits<float>::quiet_NaN();
-  __m512 inverse = _mm512_set1_ps(zeros ? 0 : 127 / limit);
-  int8_t* codes = out.codes + i * out.stride;
-  const __m512i one = _mm512_set1_epi8(1);
-  __m512i sum = _mm512_setzero_si512();
-  int32_t count = 0;
-  for (int64_t k = 0; k < width; k += 64) {
-    Part part = Load<kType, kScaled>(row, factors, k, width - k);
-    if (outliers) TakeOutliers(part, limit, k, out.outliers + i * out.capacity, count);
-    __m512i packed = Codes(part, inverse);
-    sum = _mm512_dpbusd_epi32(sum, one, packed);
-    _mm512_store_si512(codes + k, packed);
-  }
-  out.outlier_counts[i] = count;
-  out.excess[i] = 128 * _mm512_reduce_add_epi32(sum);
-}
-
-// The most rows of a tile of the result.
-constexpr int64_t kMostTileRows = 32;
-
-// The rows of x, rounded, in scratch memory. Codes are zeros up to a multiple of 64, and those of whole tiles can be read.
-Rows Quantise(const Values& x, int64_t count, int64_t width, const float* factors) {
-  // An odd number of lines: rows at a distance of a power of two would fall on each other in the cache.
-  int64_t stride = ((width + 63) / 64 | 1) * 64;
-  // No more values than this can be so far above the mean.
-  int64_t capacity = static_cast<int64_t>(static_cast<float>(width) / kOutlier) + 1;
-  int64_t whole = (count + kMostTileRows - 1) / kMostTileRows * kMostTileRows;
-  auto* memory = static_cast<char*>(Scratch(8, whole * stride + count * (12 + capacity * static_cast<int64_t>(sizeof(Outlier)))));
-  auto* scales = reinterpret_cast<float*>(memory + whole * stride);
-  auto* excess = reinterpret_cast<int32_t*>(scales + count);
-  Rows rows{reinterpret_cast<int8_t*>(memory), stride, scales, excess, reinterpret_cast<Outlier*>(excess + 2 * count), excess + count, capacity};
-  bool f32 = x.type == Type::kF32;
-  auto* quantise = factors == nullptr ? f32 ? QuantiseRow<Type::kF32, false> : QuantiseRow<Type::kBf16, false>
-                                      : f32 ? QuantiseRow<Type::kF32, true> : QuantiseRow<Type::kBf16, true>;
-#pragma omp parallel for schedule(static) if (count * width > 8192)
-  for (int64_t i = 0; i < count; i++) quantise(static_cast<char*>(x.data) + i * width * BytesOf(x.type), width, factors, rows, i);
-  return rows;
-}
 
 // Columns of the weight, as words of four codes one below the other: words[k / 4][columns]. Codes are code + 128 where they go in as u8.
 struct Panel {
@@ -227,7 +100,7 @@ LFT_VNNI inline void Store(__m512 value, const Target& to, int64_t r, int64_t c)
 
 // Row r of a tile, which is row `row` of x: the sums of its codes, as many vectors as the panel has, and the products of its outliers.
 template <int kVectors>
-LFT_VNNI inline void WriteRow(const __m512i* sums, const Rows& x, int64_t row, const Panel& panel, const Target& to, int64_t r) {
+LFT_VNNI inline void WriteRow(const __m512i* sums, const Int8Rows& x, int64_t row, const Panel& panel, const Target& to, int64_t r) {
   __m512i excess = _mm512_set1_epi32(panel.excess ? x.excess[row] : 0);
   __m512 scale = _mm512_set1_ps(x.scales[row]);
   __m512 values[kVectors];
@@ -255,7 +128,7 @@ struct Kernel {
   int64_t rows, columns, quads;
   bool excess;
   // The tile of x's rows from `row` on, `rows` of them, by a panel.
-  void (*product)(const Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to);
+  void (*product)(const Int8Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to);
   // Around the products of a thread.
   void (*begin)();
   void (*end)();
@@ -286,7 +159,7 @@ struct Sums {
     AddProducts(second, w1, x);
     AddProducts(third, w2, x);
   }
-  LFT_VNNI inline void Write(const Rows& x, int64_t row, const Panel& panel, const Target& to) const {
+  LFT_VNNI inline void Write(const Int8Rows& x, int64_t row, const Panel& panel, const Target& to) const {
     before.Write(x, row, panel, to);
     const __m512i sums[3] = {first, second, third};
     WriteRow<3>(sums, x, row + R - 1, panel, to, R - 1);
@@ -296,11 +169,11 @@ template <>
 struct Sums<0> {
   void Clear() {}
   void Add(const int8_t*, int64_t, __m512i, __m512i, __m512i) {}
-  void Write(const Rows&, int64_t, const Panel&, const Target&) const {}
+  void Write(const Int8Rows&, int64_t, const Panel&, const Target&) const {}
 };
 
 template <int R>
-LFT_VNNI void VnniRowsProduct(const Rows& x, int64_t row, const Panel& panel, const Target& to) {
+LFT_VNNI void VnniRowsProduct(const Int8Rows& x, int64_t row, const Panel& panel, const Target& to) {
   Sums<R> sums;
   sums.Clear();
   const int8_t* codes = x.codes + row * x.stride;
@@ -313,8 +186,8 @@ LFT_VNNI void VnniRowsProduct(const Rows& x, int64_t row, const Panel& panel, co
   sums.Write(x, row, panel, to);
 }
 
-void VnniProduct(const Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to) {
-  using Product = void (*)(const Rows&, int64_t, const Panel&, const Target&);
+void VnniProduct(const Int8Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to) {
+  using Product = void (*)(const Int8Rows&, int64_t, const Panel&, const Target&);
   constexpr Product kProducts[kVnniRows] = {VnniRowsProduct<1>, VnniRowsProduct<2>, VnniRowsProduct<3>, VnniRowsProduct<4>,
                                             VnniRowsProduct<5>, VnniRowsProduct<6>, VnniRowsProduct<7>, VnniRowsProduct<8>};
   kProducts[rows - 1](x, row, panel, to);
@@ -326,7 +199,7 @@ static_assert(kMostTileRows == 2 * kAmxTile);
 
 // kTiles of x's rows. What is beyond the rows of x is multiplied, and not written.
 template <int kTiles>
-LFT_AMX void AmxRowsProduct(const Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to) {
+LFT_AMX void AmxRowsProduct(const Int8Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to) {
   constexpr int64_t kPanelBytes = 4 * kAmxColumns;
   const int8_t* codes = x.codes + row * x.stride;
   const uint8_t* next = panel.data;
@@ -366,7 +239,7 @@ LFT_AMX void AmxRowsProduct(const Rows& x, int64_t row, int64_t rows, const Pane
   }
 }
 
-void AmxProduct(const Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to) {
+void AmxProduct(const Int8Rows& x, int64_t row, int64_t rows, const Panel& panel, const Target& to) {
   (rows > kAmxTile ? AmxRowsProduct<2> : AmxRowsProduct<1>)(x, row, rows, panel, to);
 }
 
@@ -390,7 +263,7 @@ struct Range {
 
 // Rows and columns of y. A panel of columns is copied from the weight while the one before it is multiplied with: the weight's lines are
 // asked for ahead of time.
-void RangeProduct(const Kernel& kernel, const Rows& x, const Source& w, const Values& y, int64_t stride, const float* scales, bool adds,
+void RangeProduct(const Kernel& kernel, const Int8Rows& x, const Source& w, const Values& y, int64_t stride, const float* scales, bool adds,
                   Range rows, Range columns, const Panel& panel) {
   int64_t tiles = (rows.end - rows.begin + kernel.rows - 1) / kernel.rows;
   kernel.begin();
@@ -408,7 +281,7 @@ void RangeProduct(const Kernel& kernel, const Rows& x, const Source& w, const Va
 }
 
 // y [count, columns] = x·w, each column times its scale where there are some, or added to it.
-void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales, bool adds) {
+void Multiply(const Int8Rows& x, int64_t count, const Source& w, int64_t columns, const Values& y, const float* scales, bool adds) {
   const Kernel& kernel = FastestKernel();
   int64_t panels = (columns + kernel.columns - 1) / kernel.columns;
   int64_t threads = count * columns * w.inner < (int64_t{1} << 20) ? 1 : omp_get_max_threads();
@@ -433,20 +306,19 @@ void Multiply(const Rows& x, int64_t count, const Source& w, int64_t columns, co
 }  // namespace
 
 bool TakesInt8Product(int64_t rows, int64_t columns) {
-  static const bool has = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl");
+  static const bool has = HasVectors() && __builtin_cpu_supports("avx512vnni");
   // Sums of 255 · 127 must fit 32 bits.
   constexpr int64_t kMostInner = 65536;
   return has && rows <= kMostInner && columns <= kMostInner;
 }
 
 void Int8Product(const Values& x, const Int8Matrix& w, const Values& y, int64_t count) {
-  Rows rows = Quantise(x, count, w.columns, nullptr);
+  Int8Rows rows = QuantiseRows(x, count, w.columns, nullptr);
   Multiply(rows, count, {w.codes, w.columns, w.columns, true}, w.rows, y, w.scales, false);
 }
 
 void Int8InputGradient(const Values& dy, const Int8Matrix& w, const Values& dx, int64_t count, bool adds) {
-  Rows rows = Quantise(dy, count, w.rows, w.scales);
+  Int8Rows rows = QuantiseRows(dy, count, w.rows, w.scales);
   Multiply(rows, count, {w.codes, w.columns, w.rows, false}, w.columns, dx, nullptr, adds);
 }
 
